@@ -1,0 +1,173 @@
+package conf
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// nameRule is for everything that becomes part of a topic, a path or a label.
+var nameRule = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$`)
+
+// check returns all that is wrong, not only the first.
+func (c *Config) check() (bad Findings) {
+	say := func(path, format string, a ...any) {
+		bad = append(bad, Finding{Path: path, Message: fmt.Sprintf(format, a...)})
+	}
+	if !nameRule.MatchString(c.Region) {
+		say("region", "%q is no name: letters, digits, - and _, at most 63", c.Region)
+	}
+	c.checkStaging(say)
+	c.checkVault(say)
+	c.checkSources(say)
+	for _, k := range []struct{ path, file string }{{"keys.name", c.Keys.Name}, {"keys.map", c.Keys.Map},
+		{"keys.public", c.Keys.Public}, {"keys.passphrase_file", c.Keys.PassphraseFile}, {"ledger.password_file", c.Ledger.PasswordFile}} {
+		if k.file == "" {
+			continue
+		}
+		if st, err := os.Stat(k.file); err != nil {
+			say(k.path, "%v", err)
+		} else if st.IsDir() {
+			say(k.path, "%s is a folder, not a file", k.file)
+		}
+	}
+	if c.Limits.Workers < 0 {
+		say("limits.workers", "%d is below zero", c.Limits.Workers)
+	}
+	return bad
+}
+
+type sayer func(path, format string, a ...any)
+
+func (c *Config) checkStaging(say sayer) {
+	shares := map[string]int{}
+	for i, s := range c.Staging {
+		at := fmt.Sprintf("staging[%d]", i)
+		switch {
+		case s.Share == "":
+			say(at+".share", "is missing: the folder for bytes in flight")
+		case isFile(s.Share):
+			say(at+".share", "%s is a file, not a folder", s.Share)
+		}
+		if s.Window < 32<<20 {
+			say(at+".window", "%v is too small: a lease needs two extents of 16MiB", s.Window)
+		} else if s.Size < s.Window {
+			say(at+".size", "%v is less than one window of %v", s.Size, s.Window)
+		}
+		if j, ok := shares[s.Share]; ok {
+			say(at+".share", "%s is also the folder of staging[%d]", s.Share, j)
+		}
+		shares[s.Share] = i
+		if s.Source != "" && !c.hasSource(s.Source) {
+			say(at+".source", "there is no source %q", s.Source)
+		}
+	}
+	if c.Sealed.Reserve < 64<<20 {
+		say("sealed.reserve", "%v is too small: two packs of 16MiB, doubled, are the least", c.Sealed.Reserve)
+	}
+}
+
+func (c *Config) checkVault(say sayer) {
+	v := c.Vault
+	if !nameRule.MatchString(v.Name) {
+		say("vault.name", "%q is no name: letters, digits, - and _, at most 63", v.Name)
+	}
+	if g := int64(v.Grid); g&(g-1) != 0 || g < 4<<10 || g > 4<<20 {
+		say("vault.grid", "%v is no power of two from 4KiB to 4MiB", v.Grid)
+	}
+	switch v.Compression {
+	case "zstd-fastest", "zstd-default", "minlz", "none":
+	default:
+		say("vault.compression", "%q is not one of zstd-fastest, zstd-default, minlz, none", v.Compression)
+	}
+	if len(v.Targets) == 0 {
+		return
+	}
+	if v.Shards.K < 1 || v.Shards.M < 0 || v.Shards.K+v.Shards.M > 200 {
+		say("vault.shards", "k=%d m=%d: k is 1 or more, m 0 or more, both at most 200 together", v.Shards.K, v.Shards.M)
+	} else if n := v.Shards.K + v.Shards.M; n != len(v.Targets) {
+		say("vault.targets", "there are %d, and k+m is %d: each shard of a pack needs a target of its own", len(v.Targets), n)
+	}
+	names, paths := map[string]bool{}, map[string]string{}
+	for i, t := range v.Targets {
+		at := fmt.Sprintf("vault.targets[%d]", i)
+		if !nameRule.MatchString(t.Name) {
+			say(at+".name", "%q is no name: letters, digits, - and _, at most 63", t.Name)
+		} else if names[t.Name] {
+			say(at+".name", "%q is there twice", t.Name)
+		}
+		names[t.Name] = true
+		if t.Kind != "file" {
+			say(at+".kind", "%q is not known; there is: file", t.Kind)
+			continue
+		}
+		if t.Path == "" {
+			say(at+".path", "is missing: the folder of the target")
+			continue
+		}
+		if isFile(t.Path) {
+			say(at+".path", "%s is a file, not a folder", t.Path)
+		}
+		real := realPath(t.Path)
+		if other, ok := paths[real]; ok {
+			say(at+".path", "%s is the folder of target %s too: one disk would hold two shards of each pack", t.Path, other)
+		}
+		paths[real] = t.Name
+	}
+}
+
+func (c *Config) checkSources(say sayer) {
+	names := map[string]bool{}
+	for i, s := range c.Sources {
+		at := fmt.Sprintf("sources[%d]", i)
+		if !nameRule.MatchString(s.Name) {
+			say(at+".name", "%q is no name: letters, digits, - and _, at most 63", s.Name)
+		} else if names[s.Name] {
+			say(at+".name", "%q is there twice", s.Name)
+		}
+		names[s.Name] = true
+		switch s.Kind {
+		case "images":
+			if st, err := os.Stat(s.Path); err != nil {
+				say(at+".path", "%v", err)
+			} else if !st.IsDir() {
+				say(at+".path", "%s is a file, not a folder", s.Path)
+			}
+		default:
+			say(at+".kind", "%q is not known; there is: images", s.Kind)
+		}
+		if s.Limits.Snapshots < 1 {
+			say(at+".limits.snapshots", "%d is less than one", s.Limits.Snapshots)
+		}
+	}
+}
+
+func (c *Config) hasSource(name string) bool {
+	for _, s := range c.Sources {
+		if s.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func isFile(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && !st.IsDir()
+}
+
+// realPath follows links as far as the path exists, so that two names of one
+// folder are seen.
+func realPath(path string) string {
+	path = filepath.Clean(path)
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	dir := filepath.Dir(path)
+	if dir == path || strings.TrimSpace(dir) == "" {
+		return path
+	}
+	return filepath.Join(realPath(dir), filepath.Base(path))
+}

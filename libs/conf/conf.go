@@ -1,0 +1,151 @@
+// Package conf is the one configuration of the house: one YAML file, strict.
+//
+// A field that is not here is an error, because a typo must not become a
+// default. Defaults stand beside the fields they fill. Secrets are files:
+// nothing secret is ever in this one.
+package conf
+
+// Config is the whole file. Every process of a region may read the same one and
+// uses the sections of the stages that it runs.
+type Config struct {
+	// Region names the unit of isolation: its topics are <region>.<name>.
+	// Letters, digits, '-' and '_', at most 63. Default: local.
+	Region string `yaml:"region"`
+	// Data is where this process keeps what it can rebuild: indexes, logs, ids.
+	Data string `yaml:"data"`
+
+	Kafka   Kafka          `yaml:"kafka"`
+	Staging []Staging      `yaml:"staging"`
+	Sealed  Sealed         `yaml:"sealed"`
+	Vault   Vault          `yaml:"vault"`
+	Keys    Keys           `yaml:"keys"`
+	Sources []Source       `yaml:"sources"`
+	Limits  Limits         `yaml:"limits"`
+	Ledger  Ledger         `yaml:"ledger"`
+	Restore Restore        `yaml:"restore"`
+	Metrics Metrics        `yaml:"metrics"`
+	Stages  map[string]any `yaml:"stages"` // each stage decodes its own, strictly: see Section
+}
+
+// Kafka is how to reach the brokers.
+type Kafka struct {
+	// Brokers are host:port seeds. Required for run; up has its own broker.
+	Brokers []string `yaml:"brokers"`
+	TLS     *TLS     `yaml:"tls"`
+	SASL    *SASL    `yaml:"sasl"`
+}
+
+// TLS is the client's side: a CA to trust, and a certificate of our own.
+type TLS struct {
+	CAFile   string `yaml:"ca_file"`
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// SASL logs in by SCRAM-SHA-512.
+type SASL struct {
+	User         string `yaml:"user"`
+	PasswordFile string `yaml:"password_file"`
+}
+
+// Staging is a file share for bytes in flight, of one source or, without one, of
+// all that have none of their own.
+type Staging struct {
+	Share  string `yaml:"share"`
+	Source string `yaml:"source"`
+	// Size is what leases may fill. Region slots = size / window. Default 2GiB.
+	Size Size `yaml:"size"`
+	// Window is the most that one lease has in flight. Default 512MiB.
+	Window Size `yaml:"window"`
+}
+
+// Sealed is the area of packs on their way to the targets.
+type Sealed struct {
+	// Share is a folder, its own or inside a staging share.
+	Share string `yaml:"share"`
+	// Reserve is what one process may fill before its sealer waits. Default
+	// 2GiB: 64 packs held + 2 a sealer, of 16 MiB, doubled.
+	Reserve Size `yaml:"reserve"`
+}
+
+// Vault is the durable repository of the region.
+type Vault struct {
+	Name string `yaml:"name"` // default: the region's
+	// Grid is the place size of disks, a power of two from 4KiB to 4MiB. Fixed
+	// when the vault is made. Default 64KiB.
+	Grid Size `yaml:"grid"`
+	// Compression is zstd-fastest (default), zstd-default, minlz or none.
+	Compression string   `yaml:"compression"`
+	Shards      Shards   `yaml:"shards"`
+	Targets     []Target `yaml:"targets"` // k+m of them, each on a device of its own
+}
+
+// Shards cuts each pack into k+m: any m targets may be lost.
+type Shards struct {
+	K int `yaml:"k"`
+	M int `yaml:"m"`
+}
+
+// Target is one object store.
+type Target struct {
+	Name string `yaml:"name"`
+	Kind string `yaml:"kind"` // file
+	Path string `yaml:"path"` // file: the folder
+}
+
+// Keys names the key files that this process may read. A stage that needs one
+// that is not named refuses to start.
+type Keys struct {
+	Name           string `yaml:"name"`
+	Map            string `yaml:"map"`
+	Public         string `yaml:"public"`
+	PassphraseFile string `yaml:"passphrase_file"` // opens the private half, kept wrapped in the vault; restorer only
+}
+
+// Source is one provider of machines.
+type Source struct {
+	Name string `yaml:"name"`
+	Kind string `yaml:"kind"` // images
+	// Path of an images source: a folder of machines, each a folder of disk images.
+	Path string `yaml:"path"`
+	// Pre and Post run before a machine is read and after, with HOLDFAST_MACHINE
+	// set: to make a snapshot and to remove it.
+	Pre  string `yaml:"pre"`
+	Post string `yaml:"post"`
+	// Every is how often the source is listed. Default 5m.
+	Every  Duration     `yaml:"every"`
+	Limits SourceLimits `yaml:"limits"`
+}
+
+// SourceLimits protect a source from us.
+type SourceLimits struct {
+	// Snapshots open at once. Default 4.
+	Snapshots int `yaml:"snapshots"`
+}
+
+// Limits of the whole process.
+type Limits struct {
+	// Workers is how many cores a stage may use beside its rooms. Default: all.
+	Workers int `yaml:"workers"`
+}
+
+// Ledger is a ClickHouse server. Without an address the one-machine mode looks
+// for an engine, and run is blind.
+type Ledger struct {
+	Addr         string   `yaml:"addr"` // native protocol, host:port
+	User         string   `yaml:"user"`
+	PasswordFile string   `yaml:"password_file"`
+	KeepPlaces   Duration `yaml:"keep_places"` // default 7d
+}
+
+// Restore bounds where restored bytes may go.
+type Restore struct {
+	// Roots are the folders below which the service writes. Default: none, and
+	// for up <data>/restored.
+	Roots []string `yaml:"roots"`
+}
+
+// Metrics is where Prometheus and health checks ask.
+type Metrics struct {
+	Listen string `yaml:"listen"` // host:port; empty: nowhere
+}

@@ -1,0 +1,106 @@
+package conf
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const good = `
+region: eu-1
+data: data
+staging:
+  - {share: staging, size: 4GiB}
+vault:
+  shards: {k: 1, m: 1}
+  targets:
+    - {name: a, kind: file, path: vault/a}
+    - {name: b, kind: file, path: vault/b}
+sources:
+  - {name: kvm, kind: images, path: machines, every: 1d}
+stages:
+  chunker: {size: 3}
+`
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{"machines", "vault"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "vault", "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "holdfast.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestDefaultsAndPaths(t *testing.T) {
+	path := write(t, good)
+	c, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(path)
+	if c.Vault.Targets[1].Path != filepath.Join(dir, "vault/b") || c.Staging[0].Window != 512<<20 || c.Vault.Grid != 64<<10 ||
+		c.Sealed.Share != filepath.Join(dir, "staging/sealed") || c.Sources[0].Every != Duration(24*time.Hour) || c.Vault.Name != "eu-1" {
+		t.Errorf("got %+v", c)
+	}
+	var sec struct {
+		Size int `yaml:"size"`
+	}
+	if err := c.Section("chunker", &sec); err != nil || sec.Size != 3 {
+		t.Errorf("section: %+v, %v", sec, err)
+	}
+	var none struct{}
+	if err := c.Section("chunker", &none); err == nil || !strings.Contains(err.Error(), `stages.chunker: unknown field "size"`) {
+		t.Errorf("a typo in a section became a default: %v", err)
+	}
+}
+
+// Each line breaks the good file once; the message must name line, key and cause.
+func TestBadInputIsNamed(t *testing.T) {
+	for _, c := range []struct{ name, old, new, want string }{
+		{"typo", "region: eu-1", "regoin: eu-1", `holdfast.yaml:2: unknown field "regoin"`},
+		{"typo below", "path: machines", "pth: machines", `unknown field "pth"`},
+		{"region", "eu-1", "eu.1", `:2: region: "eu.1" is no name`},
+		{"count", "k: 1, m: 1", "k: 2, m: 1", `:9: vault.targets: there are 2, and k+m is 3`},
+		{"k", "k: 1, m: 1", "k: 0, m: 2", `vault.shards: k=0 m=2`},
+		{"target is a file", "vault/b", "vault/file", `:10: vault.targets[1].path: `},
+		{"one folder twice", "vault/b", "vault/../vault/a", "is the folder of target a too"},
+		{"two of one name", "name: b", "name: a", `vault.targets[1].name: "a" is there twice`},
+		{"kind", "kind: images", "kind: floppy", `sources[0].kind: "floppy" is not known`},
+		{"no folder", "path: machines", "path: nowhere", `sources[0].path: stat`},
+		{"size", "4GiB", "4GB", `:5: staging[0].size: "4GB" is not a size`},
+		{"small", "size: 4GiB", "size: 4GiB, window: 1MiB", "window: 1MiB is too small"},
+		{"key file", "stages:", "keys: {map: nokey}\nstages:", "keys.map: stat"},
+		{"grid", "shards:", "grid: 48KiB\n  shards:", "vault.grid: 48KiB is no power of two"},
+		{"compression", "shards:", "compression: rar\n  shards:", `"rar" is not one of`},
+		{"not yaml", "region: eu-1", "region: [", "holdfast.yaml:"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Load(write(t, strings.Replace(good, c.old, c.new, 1)))
+			var bad Findings
+			if !errors.As(err, &bad) {
+				t.Fatalf("got %v", err)
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got  %v\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte("vault: {targets: [{}]}"))
+	f.Fuzz(func(t *testing.T, b []byte) { Parse("x.yaml", b) })
+}
