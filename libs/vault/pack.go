@@ -21,7 +21,7 @@ type Entry struct {
 // The tail of a pack: sealed table, key slots, footer. See ops/docs/format.md.
 const (
 	entryBytes  = 32 + 4 + 4 + 4
-	packFooter  = 32 + 8 + 16 + 4 + 4 + 1 + 3 + 8
+	packFooter  = 32 + 8 + 16 + 4 + 4 + 1 + 7 + 8
 	packMagic   = "HFpack\x00\x01"
 	packInfo    = "holdfast/v1 pack table"
 	packSlotMax = 255 // a frame's slot is a u8; a repack mixes at most that many keys
@@ -72,7 +72,7 @@ func appendPackFooter(dst []byte, t tail, tableBytes int) []byte {
 	dst = append(dst, t.pack.ID[:]...)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(t.entries)))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(tableBytes))
-	dst = append(dst, byte(len(t.slots)/slotBytes), 0, 0, 0)
+	dst = append(dst, byte(len(t.slots)/slotBytes), 0, 0, 0, 0, 0, 0, 0)
 	return append(dst, packMagic...)
 }
 
