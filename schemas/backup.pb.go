@@ -715,10 +715,13 @@ type OpenRun struct {
 	SourceSlot    uint64                 `protobuf:"varint,6,opt,name=source_slot,json=sourceSlot,proto3" json:"source_slot,omitempty"`      // the attempt that holds it; 0: free
 	RegionSlot    uint64                 `protobuf:"varint,7,opt,name=region_slot,json=regionSlot,proto3" json:"region_slot,omitempty"`      // the attempt that holds it; 0: free
 	State         OpenRun_State          `protobuf:"varint,8,opt,name=state,proto3,enum=holdfast.v1.OpenRun_State" json:"state,omitempty"`
-	Counted       uint32                 `protobuf:"varint,9,opt,name=counted,proto3" json:"counted,omitempty"`                    // attempts that count towards the five
-	Reason        string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`                      // why the last attempt ended
-	Freeing       [][]byte               `protobuf:"bytes,11,rep,name=freeing,proto3" json:"freeing,omitempty"`                    // leases of this backup whose slots are not free yet
-	LeasedMs      int64                  `protobuf:"varint,12,opt,name=leased_ms,json=leasedMs,proto3" json:"leased_ms,omitempty"` // first lease: the window counts from here
+	Counted       uint32                 `protobuf:"varint,9,opt,name=counted,proto3" json:"counted,omitempty"`                             // attempts that count towards the five
+	Reason        string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`                               // why the last attempt ended
+	Freeing       [][]byte               `protobuf:"bytes,11,rep,name=freeing,proto3" json:"freeing,omitempty"`                             // leases of this backup whose slots are not free yet
+	LeasedMs      int64                  `protobuf:"varint,12,opt,name=leased_ms,json=leasedMs,proto3" json:"leased_ms,omitempty"`          // first lease: the window counts from here
+	WindowBytes   uint64                 `protobuf:"varint,13,opt,name=window_bytes,json=windowBytes,proto3" json:"window_bytes,omitempty"` // as leased said it, so that it can be said again
+	Status        Status                 `protobuf:"varint,14,opt,name=status,proto3,enum=holdfast.v1.Status" json:"status,omitempty"`      // withdrawn: as what; judged: the verdict
+	GrantedMs     int64                  `protobuf:"varint,15,opt,name=granted_ms,json=grantedMs,proto3" json:"granted_ms,omitempty"`       // this attempt's lease: its cap counts from here
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -833,6 +836,27 @@ func (x *OpenRun) GetFreeing() [][]byte {
 func (x *OpenRun) GetLeasedMs() int64 {
 	if x != nil {
 		return x.LeasedMs
+	}
+	return 0
+}
+
+func (x *OpenRun) GetWindowBytes() uint64 {
+	if x != nil {
+		return x.WindowBytes
+	}
+	return 0
+}
+
+func (x *OpenRun) GetStatus() Status {
+	if x != nil {
+		return x.Status
+	}
+	return Status_STATUS_UNSPECIFIED
+}
+
+func (x *OpenRun) GetGrantedMs() int64 {
+	if x != nil {
+		return x.GrantedMs
 	}
 	return 0
 }
@@ -1652,7 +1676,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\x04open\x18\x04 \x01(\v2\x14.holdfast.v1.OpenRunR\x04open\x123\n" +
 	"\apending\x18\x05 \x03(\v2\x19.holdfast.v1.BackupQueuedR\apending\x12\x12\n" +
 	"\x04done\x18\x06 \x03(\fR\x04done\x12\x14\n" +
-	"\x05fails\x18\a \x01(\rR\x05fails\"\x94\x04\n" +
+	"\x05fails\x18\a \x01(\rR\x05fails\"\x83\x05\n" +
 	"\aOpenRun\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12/\n" +
 	"\x05order\x18\x02 \x01(\v2\x19.holdfast.v1.BackupQueuedR\x05order\x12&\n" +
@@ -1669,7 +1693,11 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\x06reason\x18\n" +
 	" \x01(\tR\x06reason\x12\x18\n" +
 	"\afreeing\x18\v \x03(\fR\afreeing\x12\x1b\n" +
-	"\tleased_ms\x18\f \x01(\x03R\bleasedMs\"j\n" +
+	"\tleased_ms\x18\f \x01(\x03R\bleasedMs\x12!\n" +
+	"\fwindow_bytes\x18\r \x01(\x04R\vwindowBytes\x12+\n" +
+	"\x06status\x18\x0e \x01(\x0e2\x13.holdfast.v1.StatusR\x06status\x12\x1d\n" +
+	"\n" +
+	"granted_ms\x18\x0f \x01(\x03R\tgrantedMs\"j\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_LEASED\x10\x01\x12\x11\n" +
@@ -1831,31 +1859,32 @@ var file_holdfast_v1_backup_proto_depIdxs = []int32{
 	7,  // 11: holdfast.v1.OpenRun.order:type_name -> holdfast.v1.BackupQueued
 	20, // 12: holdfast.v1.OpenRun.base:type_name -> holdfast.v1.Point
 	2,  // 13: holdfast.v1.OpenRun.state:type_name -> holdfast.v1.OpenRun.State
-	21, // 14: holdfast.v1.BackupLeased.run:type_name -> holdfast.v1.Run
-	3,  // 15: holdfast.v1.BackupLeased.verb:type_name -> holdfast.v1.BackupLeased.Verb
-	0,  // 16: holdfast.v1.BackupLeased.status:type_name -> holdfast.v1.Status
-	18, // 17: holdfast.v1.BackupLeased.job:type_name -> holdfast.v1.Job
-	17, // 18: holdfast.v1.BackupLeased.machine:type_name -> holdfast.v1.Machine
-	19, // 19: holdfast.v1.BackupLeased.options:type_name -> holdfast.v1.Options
-	20, // 20: holdfast.v1.BackupLeased.base:type_name -> holdfast.v1.Point
-	21, // 21: holdfast.v1.BackupFaulted.run:type_name -> holdfast.v1.Run
-	21, // 22: holdfast.v1.BackupJudged.run:type_name -> holdfast.v1.Run
-	17, // 23: holdfast.v1.BackupJudged.machine:type_name -> holdfast.v1.Machine
-	13, // 24: holdfast.v1.BackupJudged.progress:type_name -> holdfast.v1.Progress
-	14, // 25: holdfast.v1.BackupJudged.attempt_failed:type_name -> holdfast.v1.AttemptFailed
-	15, // 26: holdfast.v1.BackupJudged.verdict:type_name -> holdfast.v1.Verdict
-	21, // 27: holdfast.v1.Verdict.run:type_name -> holdfast.v1.Run
-	18, // 28: holdfast.v1.Verdict.job:type_name -> holdfast.v1.Job
-	17, // 29: holdfast.v1.Verdict.machine:type_name -> holdfast.v1.Machine
-	0,  // 30: holdfast.v1.Verdict.status:type_name -> holdfast.v1.Status
-	20, // 31: holdfast.v1.Verdict.point:type_name -> holdfast.v1.Point
-	1,  // 32: holdfast.v1.Verdict.consistency:type_name -> holdfast.v1.Consistency
-	16, // 33: holdfast.v1.Verdict.totals:type_name -> holdfast.v1.Totals
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	0,  // 14: holdfast.v1.OpenRun.status:type_name -> holdfast.v1.Status
+	21, // 15: holdfast.v1.BackupLeased.run:type_name -> holdfast.v1.Run
+	3,  // 16: holdfast.v1.BackupLeased.verb:type_name -> holdfast.v1.BackupLeased.Verb
+	0,  // 17: holdfast.v1.BackupLeased.status:type_name -> holdfast.v1.Status
+	18, // 18: holdfast.v1.BackupLeased.job:type_name -> holdfast.v1.Job
+	17, // 19: holdfast.v1.BackupLeased.machine:type_name -> holdfast.v1.Machine
+	19, // 20: holdfast.v1.BackupLeased.options:type_name -> holdfast.v1.Options
+	20, // 21: holdfast.v1.BackupLeased.base:type_name -> holdfast.v1.Point
+	21, // 22: holdfast.v1.BackupFaulted.run:type_name -> holdfast.v1.Run
+	21, // 23: holdfast.v1.BackupJudged.run:type_name -> holdfast.v1.Run
+	17, // 24: holdfast.v1.BackupJudged.machine:type_name -> holdfast.v1.Machine
+	13, // 25: holdfast.v1.BackupJudged.progress:type_name -> holdfast.v1.Progress
+	14, // 26: holdfast.v1.BackupJudged.attempt_failed:type_name -> holdfast.v1.AttemptFailed
+	15, // 27: holdfast.v1.BackupJudged.verdict:type_name -> holdfast.v1.Verdict
+	21, // 28: holdfast.v1.Verdict.run:type_name -> holdfast.v1.Run
+	18, // 29: holdfast.v1.Verdict.job:type_name -> holdfast.v1.Job
+	17, // 30: holdfast.v1.Verdict.machine:type_name -> holdfast.v1.Machine
+	0,  // 31: holdfast.v1.Verdict.status:type_name -> holdfast.v1.Status
+	20, // 32: holdfast.v1.Verdict.point:type_name -> holdfast.v1.Point
+	1,  // 33: holdfast.v1.Verdict.consistency:type_name -> holdfast.v1.Consistency
+	16, // 34: holdfast.v1.Verdict.totals:type_name -> holdfast.v1.Totals
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_backup_proto_init() }
