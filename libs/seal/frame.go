@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 const (
@@ -113,6 +114,7 @@ func (s *Sealer) Append(dst []byte, id [32]byte, body []byte, codec Codec, plain
 	s.next++
 	s.over = s.next == 0
 	s.nonce, s.aad = Nonce(h.Counter), aad(&id, h)
+	dst = slices.Grow(dst, Overhead+len(body)) // Seal itself grows by no more than it needs: quadratic over a pack
 	return s.aead.Seal(h.put(dst), s.nonce[:], body, s.aad[:]), nil
 }
 

@@ -69,7 +69,10 @@ func ReadMapTail(mapKey [32]byte, end []byte, size int64, want PackID) (t *MapTa
 	if t.slots, err = t.key.Open(nil, nonce[:], end[at:at+directory], f); err != nil {
 		return bad("directory, or another map key: %v", err)
 	}
-	return t, 0, t.check()
+	if err := t.check(); err != nil {
+		return nil, 0, err
+	}
+	return t, 0, nil
 }
 
 // check demands that the pages lie one behind the other, up to the heads.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/holdfast-backup/holdfast/libs/seal"
 )
@@ -21,15 +22,14 @@ const (
 // MapBuilder is one open map pack. It lives and dies with its key: after any error
 // it is dead. It keeps no page, only sealed ones. Not for concurrent use.
 type MapBuilder struct {
-	id     [16]byte
-	salt   [32]byte
-	key    cipher.AEAD
-	buf    []byte
-	heads  []byte
-	slots  []byte
-	dead   bool
-	page   []byte
-	frozen bool
+	id    [16]byte
+	salt  [32]byte
+	key   cipher.AEAD
+	buf   []byte // sealed pages
+	heads []byte // plain
+	slots []byte // plain
+	page  []byte // scratch
+	dead  bool
 }
 
 // MapBuilderOptions are of one map pack.
@@ -86,6 +86,7 @@ func (b *MapBuilder) Add(p Page) (slot uint32, err error) {
 	b.page = h.appendPage(b.page[:0], &p, no)
 	at := len(b.buf)
 	nonce := seal.Nonce(slot)
+	b.buf = slices.Grow(b.buf, len(b.page)+seal.TagBytes) // Seal itself grows by no more than it needs: quadratic
 	b.buf = b.key.Seal(b.buf, nonce[:], b.page, nil)
 	b.heads = h.append(b.heads)
 	b.slots = binary.BigEndian.AppendUint32(b.slots, uint32(at))
