@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -70,6 +72,8 @@ func DecodeEvent(headers map[string]string, value []byte) (Event, error) {
 	}
 	kind := mediaType(h["content-type"])
 	switch {
+	case !utf8.Valid(value): // before a JSON reader puts marks in place of what it cannot read
+		return Event{}, errors.New("value is no UTF-8")
 	case kind == batchType || kind == "" && startsWith(value, '['):
 		return Event{}, errors.New("is a batch of events: send one event a record")
 	case strings.HasPrefix(kind, "application/cloudevents") && kind != eventType:
@@ -79,7 +83,7 @@ func DecodeEvent(headers map[string]string, value []byte) (Event, error) {
 	case h["ce_specversion"] != "":
 		return decodeBinary(h, kind, value)
 	}
-	for k := range h {
+	for _, k := range slices.Sorted(maps.Keys(h)) {
 		if strings.HasPrefix(k, "ce_") {
 			return Event{}, fmt.Errorf("header ce_specversion is missing, beside %s", k)
 		}
@@ -123,7 +127,7 @@ func (e Event) check() error {
 	switch {
 	case len(e.Data) == 0:
 		return errors.New("has no data")
-	case !utf8.Valid(e.Data):
+	case !utf8.Valid(e.Data): // it may have come as base64
 		return errors.New("data is no UTF-8")
 	case !json.Valid(e.Data):
 		return fmt.Errorf("data is no JSON: %w", json.Unmarshal(e.Data, new(any)))

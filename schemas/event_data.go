@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -149,7 +150,7 @@ func strictStruct(t reflect.Type, raw json.RawMessage, path string) error {
 			return err
 		}
 	}
-	for _, name := range slices.Sorted(mapKeys(fields)) {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		return fmt.Errorf("%sis no field%s", at(join(path, name)), near(name, names))
 	}
 	return nil

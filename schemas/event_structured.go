@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -20,21 +22,24 @@ func decodeStructured(value []byte) (Event, error) {
 	if _, ok := attrs["specversion"]; !ok {
 		return Event{}, errors.New("is no CloudEvent: no headers ce_…, and the value has no specversion")
 	}
-	for name := range attrs {
+	for _, name := range slices.Sorted(maps.Keys(attrs)) {
 		if !attributeName(name) {
 			return Event{}, fmt.Errorf("attribute %q: names are small letters and digits%s", name, near(name, attributes))
 		}
 	}
 	var e Event
 	var version, at, kind string
-	for name, to := range map[string]*string{"specversion": &version, "id": &e.ID, "source": &e.Source, "type": &e.Type,
-		"subject": &e.Subject, "partitionkey": &e.Key, "time": &at, "datacontenttype": &kind} {
-		raw, ok := attrs[name]
+	for _, a := range []struct {
+		name string
+		to   *string
+	}{{"specversion", &version}, {"id", &e.ID}, {"source", &e.Source}, {"type", &e.Type}, {"subject", &e.Subject},
+		{"partitionkey", &e.Key}, {"time", &at}, {"datacontenttype", &kind}} {
+		raw, ok := attrs[a.name]
 		if !ok || string(raw) == "null" {
 			continue
 		}
-		if err := json.Unmarshal(raw, to); err != nil {
-			return Event{}, fmt.Errorf("attribute %s: want a string, have %s", name, kindOf(raw))
+		if err := json.Unmarshal(raw, a.to); err != nil {
+			return Event{}, fmt.Errorf("attribute %s: want a string, have %s", a.name, kindOf(raw))
 		}
 	}
 	if version != specVersion {

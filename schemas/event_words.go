@@ -1,10 +1,7 @@
 package schemas
 
 import (
-	"encoding/json"
 	"fmt"
-	"iter"
-	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -74,8 +71,6 @@ func wanted(t reflect.Type) string {
 	}
 	return "a whole number of type " + t.Kind().String()
 }
-
-func mapKeys(m map[string]json.RawMessage) iter.Seq[string] { return maps.Keys(m) }
 
 // near is the end of an error about a name that is none of names.
 func near(name string, names []string) string {

@@ -5,14 +5,14 @@ import "time"
 // The public event types. Frozen once shipped: fields are only added, and what
 // would change the meaning of one is a new version of the type.
 const (
-	TypeBackupRequested  = "dev.holdfast.backup.requested.v1"
-	TypeBackupCancel     = "dev.holdfast.backup.cancel.v1"
-	TypeBackupCompleted  = "dev.holdfast.backup.completed.v1"
-	TypeBackupProgressed = "dev.holdfast.backup.progressed.v1"
-	TypePolicyDeclared   = "dev.holdfast.policy.declared.v1"
-	TypeRestoreRequested = "dev.holdfast.restore.requested.v1"
-	TypeRestoreProgress  = "dev.holdfast.restore.progressed.v1"
-	TypeRestoreCompleted = "dev.holdfast.restore.completed.v1"
+	TypeBackupRequested   = "dev.holdfast.backup.requested.v1"
+	TypeBackupCancel      = "dev.holdfast.backup.cancel.v1"
+	TypeBackupCompleted   = "dev.holdfast.backup.completed.v1"
+	TypeBackupProgressed  = "dev.holdfast.backup.progressed.v1"
+	TypePolicyDeclared    = "dev.holdfast.policy.declared.v1"
+	TypeRestoreRequested  = "dev.holdfast.restore.requested.v1"
+	TypeRestoreProgressed = "dev.holdfast.restore.progressed.v1"
+	TypeRestoreCompleted  = "dev.holdfast.restore.completed.v1"
 )
 
 // Public is the data of a public event. A field without omitempty or omitzero
@@ -193,7 +193,7 @@ func (BackupCancel) EventType() string      { return TypeBackupCancel }
 func (BackupCompleted) EventType() string   { return TypeBackupCompleted }
 func (BackupProgressed) EventType() string  { return TypeBackupProgressed }
 func (RestoreRequested) EventType() string  { return TypeRestoreRequested }
-func (RestoreProgressed) EventType() string { return TypeRestoreProgress }
+func (RestoreProgressed) EventType() string { return TypeRestoreProgressed }
 func (RestoreCompleted) EventType() string  { return TypeRestoreCompleted }
 
 func (BackupRequested) inbound()  {}
