@@ -621,6 +621,7 @@ type MachineTended struct {
 	Pending       []*BackupQueued        `protobuf:"bytes,5,rep,name=pending,proto3" json:"pending,omitempty"` // at most 16
 	Done          [][]byte               `protobuf:"bytes,6,rep,name=done,proto3" json:"done,omitempty"`       // the last 16 backup ids
 	Fails         uint32                 `protobuf:"varint,7,opt,name=fails,proto3" json:"fails,omitempty"`    // since the last completed
+	Writer        []byte                 `protobuf:"bytes,8,opt,name=writer,proto3" json:"writer,omitempty"`   // of this row: a room knows its own, and overwrites what a dead one says later
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -702,6 +703,13 @@ func (x *MachineTended) GetFails() uint32 {
 		return x.Fails
 	}
 	return 0
+}
+
+func (x *MachineTended) GetWriter() []byte {
+	if x != nil {
+		return x.Writer
+	}
+	return nil
 }
 
 // OpenRun is a backup from its grant to the day its slots are free.
@@ -1668,7 +1676,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\x06cancel\x18\x06 \x01(\bR\x06cancel\x12\x18\n" +
 	"\arefused\x18\a \x01(\bR\arefused\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x12\x19\n" +
-	"\bsince_ms\x18\t \x01(\x03R\asinceMs\"\x90\x02\n" +
+	"\bsince_ms\x18\t \x01(\x03R\asinceMs\"\xa8\x02\n" +
 	"\rMachineTended\x12.\n" +
 	"\amachine\x18\x01 \x01(\v2\x14.holdfast.v1.MachineR\amachine\x12\x1e\n" +
 	"\vnext_due_ms\x18\x02 \x01(\x03R\tnextDueMs\x12&\n" +
@@ -1676,7 +1684,8 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\x04open\x18\x04 \x01(\v2\x14.holdfast.v1.OpenRunR\x04open\x123\n" +
 	"\apending\x18\x05 \x03(\v2\x19.holdfast.v1.BackupQueuedR\apending\x12\x12\n" +
 	"\x04done\x18\x06 \x03(\fR\x04done\x12\x14\n" +
-	"\x05fails\x18\a \x01(\rR\x05fails\"\x83\x05\n" +
+	"\x05fails\x18\a \x01(\rR\x05fails\x12\x16\n" +
+	"\x06writer\x18\b \x01(\fR\x06writer\"\x83\x05\n" +
 	"\aOpenRun\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12/\n" +
 	"\x05order\x18\x02 \x01(\v2\x19.holdfast.v1.BackupQueuedR\x05order\x12&\n" +
