@@ -95,6 +95,9 @@ func TestPageDigest(t *testing.T) {
 	if d := PageDigest(places, ids); d != [16]byte(sum[:16]) {
 		t.Errorf("digest %x, want %x", d, sum[:16])
 	}
+	if PageDigest(places, ids) != [16]byte(sum[:16]) {
+		t.Error("a used hasher gives another digest")
+	}
 	if PageDigest([]uint64{64, 66, 90}, ids) == PageDigest(places, ids) {
 		t.Error("a moved place has the same digest")
 	}

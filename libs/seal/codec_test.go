@@ -3,6 +3,7 @@ package seal
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"testing"
 
 	"github.com/klauspost/compress/snappy"
@@ -25,6 +26,16 @@ func TestBombsAreBounded(t *testing.T) {
 		if out, err := x.expand(nil, bomb, Zstd, n); !errors.Is(err, ErrCorrupt) || cap(out) > 2*n+1024 {
 			t.Errorf("256 MiB under a head of %d bytes: %v, %d bytes held", n, err, cap(out))
 		}
+	}
+	whole := z.EncodeAll(make([]byte, PlainMax), nil) // within what any frame may hold, but not this one
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := x.expand(nil, whole, Zstd, 1000); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("16 MiB under a head of 1000 bytes: %v", err)
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("16 MiB under a head of 1000 bytes cost %d bytes of memory", n)
 	}
 	short := z.EncodeAll(make([]byte, 100), nil)
 	for _, n := range []int{99, 101} {

@@ -63,6 +63,19 @@ func TestPointComesBack(t *testing.T) {
 	}
 }
 
+// Runs are joined only where both pages and slots go on.
+func TestRunsAreJoined(t *testing.T) {
+	p, f := &Point{}, &schemas.PointFile{}
+	in := []PageRun{{0, 2, mapA, 3}, {2, 1, mapA, 5}, {3, 1, mapA, 9}, {4, 1, mapB, 10}, {5, 1, mapB, 9}}
+	if err := NewPointBuilder(p).File(f, slices.Values(in)); err != nil {
+		t.Fatal(err)
+	}
+	want := []PageRun{{0, 3, mapA, 3}, {3, 1, mapA, 9}, {4, 1, mapB, 10}, {5, 1, mapB, 9}}
+	if got := slices.Collect(Runs(p, f)); !slices.Equal(got, want) || len(p.MapPacks) != 2 {
+		t.Errorf("runs %v, want %v", got, want)
+	}
+}
+
 // The path names the machine to nobody without the map key, and a point read from
 // another path is seen.
 func TestPointPath(t *testing.T) {
