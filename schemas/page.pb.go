@@ -268,8 +268,10 @@ type FiledPages struct {
 	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
 	MapPack       *Pack                  `protobuf:"bytes,2,opt,name=map_pack,json=mapPack,proto3" json:"map_pack,omitempty"`
 	Runs          []*FiledRun            `protobuf:"bytes,3,rep,name=runs,proto3" json:"runs,omitempty"`
-	Totals        *Totals                `protobuf:"bytes,4,opt,name=totals,proto3" json:"totals,omitempty"`          // of these pages
-	Redundancy    uint32                 `protobuf:"varint,5,opt,name=redundancy,proto3" json:"redundancy,omitempty"` // the weakest
+	Totals        *Totals                `protobuf:"bytes,4,opt,name=totals,proto3" json:"totals,omitempty"`                           // of these pages
+	Redundancy    uint32                 `protobuf:"varint,5,opt,name=redundancy,proto3" json:"redundancy,omitempty"`                  // the weakest
+	Closed        []*ClosedExtent        `protobuf:"bytes,6,rep,name=closed,proto3" json:"closed,omitempty"`                           // extents whose last page this is
+	SnapshotId    string                 `protobuf:"bytes,7,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"` // that all of them came from
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -339,6 +341,20 @@ func (x *FiledPages) GetRedundancy() uint32 {
 	return 0
 }
 
+func (x *FiledPages) GetClosed() []*ClosedExtent {
+	if x != nil {
+		return x.Closed
+	}
+	return nil
+}
+
+func (x *FiledPages) GetSnapshotId() string {
+	if x != nil {
+		return x.SnapshotId
+	}
+	return ""
+}
+
 // FiledRun is neighbouring pages of a file in neighbouring slots of the map pack.
 type FiledRun struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -347,6 +363,7 @@ type FiledRun struct {
 	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
 	Slot          uint32                 `protobuf:"varint,4,opt,name=slot,proto3" json:"slot,omitempty"` // of the first
 	Extent        uint64                 `protobuf:"varint,5,opt,name=extent,proto3" json:"extent,omitempty"`
+	Zero          bool                   `protobuf:"varint,6,opt,name=zero,proto3" json:"zero,omitempty"` // in no slot: all zero
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -414,6 +431,13 @@ func (x *FiledRun) GetExtent() uint64 {
 		return x.Extent
 	}
 	return 0
+}
+
+func (x *FiledRun) GetZero() bool {
+	if x != nil {
+		return x.Zero
+	}
+	return false
 }
 
 // LeaseSeen is one lease of a backup and how it stands.
@@ -1116,7 +1140,7 @@ const file_holdfast_v1_page_proto_rawDesc = "" +
 	"completing\x18\x04 \x01(\v2\x17.holdfast.v1.CompletingH\x00R\n" +
 	"completing\x120\n" +
 	"\averdict\x18\x05 \x01(\v2\x14.holdfast.v1.VerdictH\x00R\averdictB\x05\n" +
-	"\x03row\"\xd6\x01\n" +
+	"\x03row\"\xaa\x02\n" +
 	"\n" +
 	"FiledPages\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12,\n" +
@@ -1125,13 +1149,17 @@ const file_holdfast_v1_page_proto_rawDesc = "" +
 	"\x06totals\x18\x04 \x01(\v2\x13.holdfast.v1.TotalsR\x06totals\x12\x1e\n" +
 	"\n" +
 	"redundancy\x18\x05 \x01(\rR\n" +
-	"redundancy\"v\n" +
+	"redundancy\x121\n" +
+	"\x06closed\x18\x06 \x03(\v2\x19.holdfast.v1.ClosedExtentR\x06closed\x12\x1f\n" +
+	"\vsnapshot_id\x18\a \x01(\tR\n" +
+	"snapshotId\"\x8a\x01\n" +
 	"\bFiledRun\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\rR\x04file\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\rR\x05first\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x12\n" +
 	"\x04slot\x18\x04 \x01(\rR\x04slot\x12\x16\n" +
-	"\x06extent\x18\x05 \x01(\x04R\x06extent\"\xa0\x01\n" +
+	"\x06extent\x18\x05 \x01(\x04R\x06extent\x12\x12\n" +
+	"\x04zero\x18\x06 \x01(\bR\x04zero\"\xa0\x01\n" +
 	"\tLeaseSeen\x121\n" +
 	"\x06leased\x18\x01 \x01(\v2\x19.holdfast.v1.BackupLeasedR\x06leased\x12\x16\n" +
 	"\x06failed\x18\x02 \x01(\bR\x06failed\x12\x12\n" +
@@ -1240,10 +1268,11 @@ var file_holdfast_v1_page_proto_goTypes = []any{
 	(*Run)(nil),            // 15: holdfast.v1.Run
 	(*Pack)(nil),           // 16: holdfast.v1.Pack
 	(*Totals)(nil),         // 17: holdfast.v1.Totals
-	(*BackupLeased)(nil),   // 18: holdfast.v1.BackupLeased
-	(*Machine)(nil),        // 19: holdfast.v1.Machine
-	(*Places)(nil),         // 20: holdfast.v1.Places
-	(*Job)(nil),            // 21: holdfast.v1.Job
+	(*ClosedExtent)(nil),   // 18: holdfast.v1.ClosedExtent
+	(*BackupLeased)(nil),   // 19: holdfast.v1.BackupLeased
+	(*Machine)(nil),        // 20: holdfast.v1.Machine
+	(*Places)(nil),         // 21: holdfast.v1.Places
+	(*Job)(nil),            // 22: holdfast.v1.Job
 }
 var file_holdfast_v1_page_proto_depIdxs = []int32{
 	3,  // 0: holdfast.v1.PageFiled.pages:type_name -> holdfast.v1.FiledPages
@@ -1255,23 +1284,24 @@ var file_holdfast_v1_page_proto_depIdxs = []int32{
 	16, // 6: holdfast.v1.FiledPages.map_pack:type_name -> holdfast.v1.Pack
 	4,  // 7: holdfast.v1.FiledPages.runs:type_name -> holdfast.v1.FiledRun
 	17, // 8: holdfast.v1.FiledPages.totals:type_name -> holdfast.v1.Totals
-	18, // 9: holdfast.v1.LeaseSeen.leased:type_name -> holdfast.v1.BackupLeased
-	15, // 10: holdfast.v1.Completing.run:type_name -> holdfast.v1.Run
-	14, // 11: holdfast.v1.Completing.verdict:type_name -> holdfast.v1.Verdict
-	15, // 12: holdfast.v1.PlacesFiled.run:type_name -> holdfast.v1.Run
-	19, // 13: holdfast.v1.PlacesFiled.machine:type_name -> holdfast.v1.Machine
-	16, // 14: holdfast.v1.PlacesFiled.map_pack:type_name -> holdfast.v1.Pack
-	20, // 15: holdfast.v1.PlacesFiled.cut:type_name -> holdfast.v1.Places
-	8,  // 16: holdfast.v1.PlacesFiled.runs:type_name -> holdfast.v1.PlaceRun
-	21, // 17: holdfast.v1.PlacesFiled.job:type_name -> holdfast.v1.Job
-	0,  // 18: holdfast.v1.EpochTurned.turn:type_name -> holdfast.v1.EpochTurned.Turn
-	1,  // 19: holdfast.v1.RestoreOpen.phase:type_name -> holdfast.v1.RestoreOpen.Phase
-	12, // 20: holdfast.v1.RestoreOpen.done:type_name -> holdfast.v1.RestoredRange
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	18, // 9: holdfast.v1.FiledPages.closed:type_name -> holdfast.v1.ClosedExtent
+	19, // 10: holdfast.v1.LeaseSeen.leased:type_name -> holdfast.v1.BackupLeased
+	15, // 11: holdfast.v1.Completing.run:type_name -> holdfast.v1.Run
+	14, // 12: holdfast.v1.Completing.verdict:type_name -> holdfast.v1.Verdict
+	15, // 13: holdfast.v1.PlacesFiled.run:type_name -> holdfast.v1.Run
+	20, // 14: holdfast.v1.PlacesFiled.machine:type_name -> holdfast.v1.Machine
+	16, // 15: holdfast.v1.PlacesFiled.map_pack:type_name -> holdfast.v1.Pack
+	21, // 16: holdfast.v1.PlacesFiled.cut:type_name -> holdfast.v1.Places
+	8,  // 17: holdfast.v1.PlacesFiled.runs:type_name -> holdfast.v1.PlaceRun
+	22, // 18: holdfast.v1.PlacesFiled.job:type_name -> holdfast.v1.Job
+	0,  // 19: holdfast.v1.EpochTurned.turn:type_name -> holdfast.v1.EpochTurned.Turn
+	1,  // 20: holdfast.v1.RestoreOpen.phase:type_name -> holdfast.v1.RestoreOpen.Phase
+	12, // 21: holdfast.v1.RestoreOpen.done:type_name -> holdfast.v1.RestoredRange
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_page_proto_init() }
