@@ -260,6 +260,13 @@ type ExportOpen struct {
 	AtMs            int64                  `protobuf:"varint,11,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
 	Completed       bool                   `protobuf:"varint,12,opt,name=completed,proto3" json:"completed,omitempty"` // the verdict, where there is one
 	ChangeId        string                 `protobuf:"bytes,13,opt,name=change_id,json=changeId,proto3" json:"change_id,omitempty"`
+	Finished        *Finished              `protobuf:"bytes,14,opt,name=finished,proto3" json:"finished,omitempty"`                  // what was told last, to be told again to the letter
+	Log             string                 `protobuf:"bytes,15,opt,name=log,proto3" json:"log,omitempty"`                            // of pages, beside staging
+	LogBytes        uint64                 `protobuf:"varint,16,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"` // of it, up to the cursor
+	SnapshotMs      int64                  `protobuf:"varint,17,opt,name=snapshot_ms,json=snapshotMs,proto3" json:"snapshot_ms,omitempty"`
+	Ending          bool                   `protobuf:"varint,18,opt,name=ending,proto3" json:"ending,omitempty"` // ended or withdrawn was heard
+	Lost            bool                   `protobuf:"varint,19,opt,name=lost,proto3" json:"lost,omitempty"`     // the failure is that the snapshot was gone
+	Older           []*ExportOpen          `protobuf:"bytes,20,rep,name=older,proto3" json:"older,omitempty"`    // lower attempts, to be ended before this one begins
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -383,6 +390,55 @@ func (x *ExportOpen) GetChangeId() string {
 		return x.ChangeId
 	}
 	return ""
+}
+
+func (x *ExportOpen) GetFinished() *Finished {
+	if x != nil {
+		return x.Finished
+	}
+	return nil
+}
+
+func (x *ExportOpen) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
+}
+
+func (x *ExportOpen) GetLogBytes() uint64 {
+	if x != nil {
+		return x.LogBytes
+	}
+	return 0
+}
+
+func (x *ExportOpen) GetSnapshotMs() int64 {
+	if x != nil {
+		return x.SnapshotMs
+	}
+	return 0
+}
+
+func (x *ExportOpen) GetEnding() bool {
+	if x != nil {
+		return x.Ending
+	}
+	return false
+}
+
+func (x *ExportOpen) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+func (x *ExportOpen) GetOlder() []*ExportOpen {
+	if x != nil {
+		return x.Older
+	}
+	return nil
 }
 
 type Cursor struct {
@@ -1153,7 +1209,7 @@ var File_holdfast_v1_export_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_export_proto_rawDesc = "" +
 	"\n" +
-	"\x18holdfast/v1/export.proto\x12\vholdfast.v1\x1a\x18holdfast/v1/backup.proto\x1a\x15holdfast/v1/run.proto\"\xd8\x04\n" +
+	"\x18holdfast/v1/export.proto\x12\vholdfast.v1\x1a\x18holdfast/v1/backup.proto\x1a\x15holdfast/v1/run.proto\"\xb6\x06\n" +
 	"\n" +
 	"ExportOpen\x12/\n" +
 	"\x05order\x18\x01 \x01(\v2\x19.holdfast.v1.BackupLeasedR\x05order\x123\n" +
@@ -1172,7 +1228,15 @@ const file_holdfast_v1_export_proto_rawDesc = "" +
 	"dirRemoved\x12\x13\n" +
 	"\x05at_ms\x18\v \x01(\x03R\x04atMs\x12\x1c\n" +
 	"\tcompleted\x18\f \x01(\bR\tcompleted\x12\x1b\n" +
-	"\tchange_id\x18\r \x01(\tR\bchangeId\"z\n" +
+	"\tchange_id\x18\r \x01(\tR\bchangeId\x121\n" +
+	"\bfinished\x18\x0e \x01(\v2\x15.holdfast.v1.FinishedR\bfinished\x12\x10\n" +
+	"\x03log\x18\x0f \x01(\tR\x03log\x12\x1b\n" +
+	"\tlog_bytes\x18\x10 \x01(\x04R\blogBytes\x12\x1f\n" +
+	"\vsnapshot_ms\x18\x11 \x01(\x03R\n" +
+	"snapshotMs\x12\x16\n" +
+	"\x06ending\x18\x12 \x01(\bR\x06ending\x12\x12\n" +
+	"\x04lost\x18\x13 \x01(\bR\x04lost\x12-\n" +
+	"\x05older\x18\x14 \x03(\v2\x17.holdfast.v1.ExportOpenR\x05older\"z\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fPHASE_PREPARING\x10\x01\x12\x11\n" +
@@ -1315,24 +1379,26 @@ var file_holdfast_v1_export_proto_depIdxs = []int32{
 	14, // 0: holdfast.v1.ExportOpen.order:type_name -> holdfast.v1.BackupLeased
 	0,  // 1: holdfast.v1.ExportOpen.phase:type_name -> holdfast.v1.ExportOpen.Phase
 	5,  // 2: holdfast.v1.ExportOpen.cursors:type_name -> holdfast.v1.Cursor
-	15, // 3: holdfast.v1.ExtentExported.run:type_name -> holdfast.v1.Run
-	7,  // 4: holdfast.v1.ExtentExported.pages:type_name -> holdfast.v1.ExtentPage
-	15, // 5: holdfast.v1.FileExported.run:type_name -> holdfast.v1.Run
-	1,  // 6: holdfast.v1.FileExported.kind:type_name -> holdfast.v1.FileExported.Kind
-	9,  // 7: holdfast.v1.FileExported.runs:type_name -> holdfast.v1.PageRun
-	10, // 8: holdfast.v1.FileExported.finished:type_name -> holdfast.v1.Finished
-	2,  // 9: holdfast.v1.PageRun.what:type_name -> holdfast.v1.PageRun.What
-	16, // 10: holdfast.v1.Finished.consistency:type_name -> holdfast.v1.Consistency
-	15, // 11: holdfast.v1.ExportEnded.run:type_name -> holdfast.v1.Run
-	17, // 12: holdfast.v1.ExportEnded.machine:type_name -> holdfast.v1.Machine
-	3,  // 13: holdfast.v1.ExportEnded.word:type_name -> holdfast.v1.ExportEnded.Word
-	15, // 14: holdfast.v1.ExtentsClosed.run:type_name -> holdfast.v1.Run
-	13, // 15: holdfast.v1.ExtentsClosed.extents:type_name -> holdfast.v1.ClosedExtent
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	10, // 3: holdfast.v1.ExportOpen.finished:type_name -> holdfast.v1.Finished
+	4,  // 4: holdfast.v1.ExportOpen.older:type_name -> holdfast.v1.ExportOpen
+	15, // 5: holdfast.v1.ExtentExported.run:type_name -> holdfast.v1.Run
+	7,  // 6: holdfast.v1.ExtentExported.pages:type_name -> holdfast.v1.ExtentPage
+	15, // 7: holdfast.v1.FileExported.run:type_name -> holdfast.v1.Run
+	1,  // 8: holdfast.v1.FileExported.kind:type_name -> holdfast.v1.FileExported.Kind
+	9,  // 9: holdfast.v1.FileExported.runs:type_name -> holdfast.v1.PageRun
+	10, // 10: holdfast.v1.FileExported.finished:type_name -> holdfast.v1.Finished
+	2,  // 11: holdfast.v1.PageRun.what:type_name -> holdfast.v1.PageRun.What
+	16, // 12: holdfast.v1.Finished.consistency:type_name -> holdfast.v1.Consistency
+	15, // 13: holdfast.v1.ExportEnded.run:type_name -> holdfast.v1.Run
+	17, // 14: holdfast.v1.ExportEnded.machine:type_name -> holdfast.v1.Machine
+	3,  // 15: holdfast.v1.ExportEnded.word:type_name -> holdfast.v1.ExportEnded.Word
+	15, // 16: holdfast.v1.ExtentsClosed.run:type_name -> holdfast.v1.Run
+	13, // 17: holdfast.v1.ExtentsClosed.extents:type_name -> holdfast.v1.ClosedExtent
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_export_proto_init() }

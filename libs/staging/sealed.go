@@ -50,9 +50,14 @@ type Sealed struct {
 	pool     *pool
 
 	mu    sync.Mutex
-	used  map[string]int64 // by name, of own
+	used  map[string]used // by name, of own
 	bytes int64
 	freed chan struct{} // closed and made anew when something goes
+}
+
+type used struct {
+	bytes int64
+	whole bool // it is under its name; before, its absence says nothing
 }
 
 // OpenSealed opens the sealed area in dir for this process. reserve 0: ReserveDefault.
@@ -61,7 +66,7 @@ func OpenSealed(dir string, reserve int64) (*Sealed, error) {
 		reserve = ReserveDefault
 	}
 	id := fmt.Sprintf("%s.%d", process, serial.Add(1))
-	s := &Sealed{dir: dir, own: id, reserve: reserve, used: map[string]int64{}, freed: make(chan struct{})}
+	s := &Sealed{dir: dir, own: id, reserve: reserve, used: map[string]used{}, freed: make(chan struct{})}
 	s.pool = newPool(filepath.Join(dir, id, ".free"), min(keptPacks, reserve/4))
 	if err := os.MkdirAll(s.pool.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open sealed area: %w", err)
@@ -86,6 +91,12 @@ func (s *Sealed) Put(ctx context.Context, name string, body ...[]byte) (ref stri
 		s.release(name)
 		return "", wrap(err, "put %s into the sealed area", name)
 	}
+	s.mu.Lock()
+	if u, ok := s.used[name]; ok {
+		u.whole = true
+		s.used[name] = u
+	}
+	s.mu.Unlock()
 	return s.own + "/" + name, nil
 }
 
@@ -96,7 +107,7 @@ func (s *Sealed) Read(ref string) ([]byte, error) {
 		return nil, err
 	}
 	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read sealed %s: %w", ref, ErrMissing)
 	}
 	return b, wrap(err, "read sealed %s", ref)
@@ -173,7 +184,7 @@ func (s *Sealed) claim(ctx context.Context, name string, n int64) error {
 	for {
 		s.mu.Lock()
 		if s.bytes+n <= s.reserve {
-			s.used[name] = n
+			s.used[name] = used{bytes: n}
 			s.bytes += n
 			s.mu.Unlock()
 			return nil
@@ -200,18 +211,17 @@ func (s *Sealed) claim(ctx context.Context, name string, n int64) error {
 func (s *Sealed) look() error {
 	s.mu.Lock()
 	before := make([]string, 0, len(s.used))
-	for name := range s.used {
-		before = append(before, name)
+	for name, u := range s.used {
+		if u.whole {
+			before = append(before, name)
+		}
 	}
 	s.mu.Unlock()
 	if err := s.touch(); err != nil { // a sealer that waits is alive
 		return err
 	}
 	for _, name := range before {
-		dir := filepath.Join(s.dir, s.own)
-		_, err := os.Stat(filepath.Join(dir, name))
-		_, tmp := os.Stat(filepath.Join(dir, "."+name))
-		if errors.Is(err, fs.ErrNotExist) && errors.Is(tmp, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(s.dir, s.own, name)); errors.Is(err, fs.ErrNotExist) {
 			s.release(name)
 		}
 	}
@@ -221,9 +231,9 @@ func (s *Sealed) look() error {
 func (s *Sealed) release(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, ok := s.used[name]; ok {
+	if u, ok := s.used[name]; ok {
 		delete(s.used, name)
-		s.bytes -= n
+		s.bytes -= u.bytes
 		close(s.freed)
 		s.freed = make(chan struct{})
 	}

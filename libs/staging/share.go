@@ -84,15 +84,13 @@ func (s *Share) Put(lease, name string, body ...[]byte) (ref string, err error) 
 		return "", fmt.Errorf("put %q/%q into staging: lease and name must be plain file names", lease, name)
 	}
 	dir := filepath.Join(s.leases(), lease)
-	if err := s.pool.put(dir, name, body); errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return "", full(fmt.Errorf("put %s/%s into staging: %w", lease, name, err))
+	err = s.pool.put(dir, name, body)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(dir, 0o700); err == nil {
+			err = s.pool.put(dir, name, body)
 		}
-		err = s.pool.put(dir, name, body)
-		return lease + "/" + name, wrap(err, "put %s/%s into staging", lease, name)
-	} else {
-		return lease + "/" + name, wrap(err, "put %s/%s into staging", lease, name)
 	}
+	return lease + "/" + name, wrap(err, "put %s/%s into staging", lease, name)
 }
 
 // Read fills p from the offset on. It waits, up to 5 s, for a blob that is not
