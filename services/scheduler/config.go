@@ -1,0 +1,29 @@
+package scheduler
+
+import "time"
+
+// Limits of the scheduler, with their arithmetic.
+type Limits struct {
+	// Silence is how long an attempt may be without progress. Progress comes
+	// with each filed page, so 15 min is far beyond a slow disk, and short
+	// enough that a lost export does not keep its slots for a night.
+	Silence time.Duration `yaml:"silence"`
+	// Cap is how long one attempt may take in all: 20 TB at 80 MB/s is 70 h.
+	// An epoch cannot close before its attempts have ended.
+	Cap time.Duration `yaml:"cap"`
+	// Retell is when a word is said again while its answer is missing.
+	Retell time.Duration `yaml:"retell"`
+	// Attempts that count, after which a backup has failed: with the backoff
+	// between them they span at least 75 s, and an hour of silences.
+	Attempts uint32 `yaml:"attempts"`
+}
+
+// Config of the stage.
+type Config struct {
+	Limits `yaml:",inline"`
+}
+
+// Default holds for any size of house.
+func Default() Config {
+	return Config{Limits{Silence: 15 * time.Minute, Cap: 72 * time.Hour, Retell: time.Hour, Attempts: 5}}
+}

@@ -1,0 +1,214 @@
+package scheduler
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/holdfast-backup/holdfast/schemas"
+)
+
+// world is everything around one scheduler's room: the logs that it reads and
+// writes, an exporter and an auditor that follow PROTOCOLS A2, all of them able
+// to repeat, to lag and to die. No time passes but by advance.
+type world struct {
+	t     *rapid.T
+	now   time.Time
+	s     *state
+	ids   uint64
+	rows  map[string][]byte // the table, as acknowledged
+	in    [3]feed           // orders, the exporter's answers, the auditor's words
+	told  []*schemas.BackupLeased
+	exp   exporterModel
+	aud   auditorModel
+	limit *schemas.SourceFound
+	begun map[string]bool // backups that had a lease
+	chaos bool            // repeats, crashes, failures
+}
+
+// feed is one input topic: what is committed comes never again.
+type feed struct {
+	log             []proto.Message
+	read, committed int
+}
+
+func newWorld(t *rapid.T) *world {
+	w := &world{t: t, now: time.UnixMilli(1_800_000_000_000), rows: map[string][]byte{}, begun: map[string]bool{}, chaos: true,
+		limit: &schemas.SourceFound{SnapshotsMax: 2, ShareBytes: 3 << 29, WindowBytes: 1 << 29}}
+	w.exp = exporterModel{w: w, leases: map[string]*export{}}
+	w.aud = auditorModel{w: w, verdicts: map[string]schemas.Status{}, seen: map[string]*schemas.BackupLeased{}}
+	w.restart()
+	return w
+}
+
+// restart is a kill -9 and the recall that follows.
+func (w *world) restart() {
+	w.s = newState(Default().Limits, w.uuid)
+	for i := range w.in {
+		w.in[i].read = w.in[i].committed
+	}
+	w.s.sourceFound("a", w.limit)
+	w.s.epochTurned(&schemas.EpochTurned{Epoch: 1, Turn: schemas.EpochTurned_TURN_OPENED})
+	for _, b := range w.rows {
+		row := &schemas.MachineTended{}
+		if err := proto.Unmarshal(b, row); err != nil {
+			panic(err)
+		}
+		w.s.recalled(row)
+	}
+	w.apply(func(fx *effects) { w.s.begin(w.now, fx) })
+}
+
+func (w *world) uuid() (u schemas.UUID) {
+	w.ids++
+	binary.BigEndian.PutUint64(u[8:], w.ids)
+	return u
+}
+
+// apply runs one input and carries its effects out, as the room does; a crash
+// may come after any of the three steps. It reports whether all was done.
+func (w *world) apply(input func(*effects)) bool {
+	var fx effects
+	input(&fx)
+	cut := 3
+	if w.chaos && rapid.IntRange(0, 19).Draw(w.t, "crash?") == 0 {
+		cut = rapid.IntRange(0, 2).Draw(w.t, "after step")
+	}
+	w.tell(fx.first, cut == 0)
+	if cut == 0 {
+		w.restart()
+		return false
+	}
+	for i, m := range fx.rows {
+		if cut == 1 && i == len(fx.rows)/2 {
+			w.restart()
+			return false
+		}
+		b, err := proto.Marshal(m.row)
+		if err != nil {
+			panic(err)
+		}
+		w.rows[m.key] = b
+	}
+	w.tell(fx.then, cut == 2)
+	if cut < 3 {
+		w.restart()
+		return false
+	}
+	w.checkSlots()
+	return true
+}
+
+// tell appends words to the log; a torn one only half of them.
+func (w *world) tell(words []*schemas.BackupLeased, torn bool) {
+	if torn {
+		words = words[:len(words)/2]
+	}
+	for _, word := range words {
+		id := string(word.GetRun().GetBackup())
+		if word.GetVerb() == schemas.BackupLeased_VERB_REFUSED && w.begun[id] && w.aud.verdicts[id] == 0 {
+			w.t.Fatalf("backup %x is refused while it runs: %s", id, word.GetReason())
+		}
+		w.begun[id] = w.begun[id] || word.GetVerb() == schemas.BackupLeased_VERB_LEASED
+		w.told = append(w.told, proto.CloneOf(word))
+	}
+}
+
+// step feeds the next record of input i to the scheduler.
+func (w *world) step(i int) bool {
+	f := &w.in[i]
+	if f.read == len(f.log) {
+		return false
+	}
+	m := proto.Clone(f.log[f.read])
+	f.read++
+	if !w.apply(func(fx *effects) {
+		switch m := m.(type) {
+		case *schemas.BackupQueued:
+			if err := w.s.ordered(m, w.now, fx); err != nil {
+				w.t.Fatal(err)
+			}
+		case *schemas.ExportEnded:
+			w.s.exported(m, w.now, fx)
+		case *schemas.BackupJudged:
+			w.s.judged(m, w.now, fx)
+		}
+	}) {
+		return true
+	}
+	if !w.chaos || rapid.Bool().Draw(w.t, "commit") {
+		for i := range w.in {
+			w.in[i].committed = w.in[i].read
+		}
+	}
+	return true
+}
+
+func (w *world) advance(d time.Duration) {
+	w.now = w.now.Add(d)
+	w.apply(func(fx *effects) { w.s.tick(w.now, fx) })
+}
+
+// checkSlots holds what the scheduler thinks and what the exporter has open
+// against the limits.
+func (w *world) checkSlots() {
+	src := w.s.source("a")
+	snapshots, dirs := src.snapshots, src.dirs
+	src.recount()
+	if src.snapshots != snapshots || src.dirs != dirs {
+		w.t.Fatalf("slots are counted as %d and %d, the rows say %d and %d", snapshots, dirs, src.snapshots, src.dirs)
+	}
+	most, mostDirs := src.limit()
+	open, openDirs := w.exp.open()
+	if snapshots > most || dirs > mostDirs || open > most || openDirs > mostDirs {
+		w.t.Fatalf("limits %d and %d, granted %d and %d, open at the source %d and %d", most, mostDirs, snapshots, dirs, open, openDirs)
+	}
+}
+
+// settle ends all faults and lets the world come to rest.
+func (w *world) settle() {
+	w.chaos = false
+	w.restart()
+	for round := 0; round < 3000; round++ {
+		busy := false
+		for i := range w.in {
+			busy = w.step(i) || busy
+		}
+		busy = w.exp.read() || busy
+		busy = w.aud.read() || busy
+		busy = w.exp.work(true) || busy
+		busy = w.aud.work(true) || busy
+		if busy {
+			w.now = w.now.Add(time.Second)
+			continue
+		}
+		if w.atRest() == "" {
+			return
+		}
+		w.advance(time.Minute)
+	}
+	w.t.Fatalf("no rest: %s", w.atRest())
+}
+
+func (w *world) atRest() string {
+	for _, m := range w.s.sorted() {
+		if o := m.row.GetOpen(); o != nil {
+			return fmt.Sprintf("%s is open: %v", m.key, o)
+		}
+		if n := len(m.row.GetPending()); n > 0 {
+			return fmt.Sprintf("%s has %d pending", m.key, n)
+		}
+	}
+	for _, r := range w.in[0].log {
+		if q := r.(*schemas.BackupQueued); !q.GetCancel() && w.aud.verdicts[string(q.GetBackup())] == 0 {
+			return fmt.Sprintf("backup %x has no verdict", q.GetBackup())
+		}
+	}
+	if open, dirs := w.exp.open(); open+dirs > 0 {
+		return fmt.Sprintf("%d snapshots and %d folders are left", open, dirs)
+	}
+	return ""
+}
