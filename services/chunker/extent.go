@@ -3,6 +3,7 @@ package chunker
 import (
 	"fmt"
 	"math/bits"
+	"strings"
 
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -17,8 +18,10 @@ func check(e *schemas.ExtentExported) error {
 		return fmt.Errorf("run: backup of %d and lease of %d bytes, want 16", len(run.GetBackup()), len(run.GetLease()))
 	case e.LengthBytes > cut.ExtentBytes:
 		return fmt.Errorf("blob of %d bytes, want %d at most", e.LengthBytes, cut.ExtentBytes)
-	case len(e.Blake3) != 32:
+	case e.LengthBytes > 0 && len(e.Blake3) != 32:
 		return fmt.Errorf("hash of %d bytes, want 32", len(e.Blake3))
+	case e.LengthBytes > 0 && !strings.Contains(e.Blob, "/"):
+		return fmt.Errorf("blob %q: want lease/name", e.Blob)
 	case e.GridBytes == 0 && len(e.Pages) != 1:
 		return fmt.Errorf("extent of a stream: %d pages, want one", len(e.Pages))
 	case e.GridBytes == 0:

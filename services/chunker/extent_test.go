@@ -22,7 +22,7 @@ var key = [32]byte{1, 2, 3}
 // extent draws one of a disk of 3 pages and a bit, and its bytes.
 func extent(t *rapid.T) (*schemas.ExtentExported, []byte) {
 	e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16), Attempt: 1, Epoch: 1},
-		SnapshotId: "s", File: 2, GridBytes: grid, Extent: 5, Blob: "blob", Blake3: make([]byte, 32)}
+		SnapshotId: "s", File: 2, GridBytes: grid, Extent: 5, Blob: "l/blob", Blake3: make([]byte, 32)}
 	e.FileBytes = uint64(rapid.IntRange(1, 4*cut.PagePlaces*grid).Draw(t, "size"))
 	e.HasBase, e.BaseFile = true, 1
 	var blob []byte
@@ -131,7 +131,7 @@ func TestStreamIsOnePage(t *testing.T) {
 			x ^= x << 17
 			blob[i] = byte(x >> 32)
 		}
-		e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Blake3: make([]byte, 32),
+		e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Blake3: make([]byte, 32), Blob: "l/b",
 			Pages: []*schemas.ExtentPage{{No: 7}}, LengthBytes: uint32(n)}
 		if err := check(e); err != nil {
 			t.Fatal(err)
@@ -153,7 +153,7 @@ func TestStreamIsOnePage(t *testing.T) {
 
 func TestFalseExtentsAreRefused(t *testing.T) {
 	good := func() *schemas.ExtentExported {
-		return &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Blake3: make([]byte, 32),
+		return &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Blake3: make([]byte, 32), Blob: "l/b",
 			GridBytes: grid, FileBytes: 2*grid + 1, LengthBytes: grid + 1, Pages: []*schemas.ExtentPage{{No: 0, Data: 0b101, Zero: 0b010}}}
 	}
 	if err := check(good()); err != nil {
@@ -167,6 +167,7 @@ func TestFalseExtentsAreRefused(t *testing.T) {
 		{"backup", func(e *schemas.ExtentExported) { e.Run = nil }},
 		{"at most", func(e *schemas.ExtentExported) { e.LengthBytes = 16<<20 + 1 }},
 		{"hash", func(e *schemas.ExtentExported) { e.Blake3 = e.Blake3[1:] }},
+		{"lease/name", func(e *schemas.ExtentExported) { e.Blob = "b" }},
 		{"power of two", func(e *schemas.ExtentExported) { e.GridBytes = 5000 }},
 		{"want one", func(e *schemas.ExtentExported) { e.GridBytes, e.Pages = 0, nil }},
 		{"both", func(e *schemas.ExtentExported) { e.Pages[0].Zero = 1 }},
