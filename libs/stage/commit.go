@@ -1,0 +1,168 @@
+package stage
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func (m *member) commitEachSecond() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-m.life.Done():
+			return
+		}
+		ctx, cancel := context.WithTimeout(m.life, grace)
+		m.commitRooms(ctx, nil)
+		cancel()
+		m.standing()
+	}
+}
+
+// claim is one partition of a commit.
+type claim struct {
+	m      *Room
+	f      *feed
+	floor  int64
+	intent int64 // the last offset of a block that is begun, or -1
+}
+
+// commitRooms writes the floors of rooms, or, if nil, of all that are ours.
+func (m *member) commitRooms(ctx context.Context, rooms []*Room) {
+	m.commits <- struct{}{}
+	defer func() { <-m.commits }()
+	if rooms == nil {
+		m.mu.Lock()
+		rooms = slices.Collect(maps.Values(m.rooms))
+		m.mu.Unlock()
+	}
+	var claims []claim
+	for _, room := range rooms {
+		room.mu.Lock()
+		for _, f := range room.feeds {
+			if !f.table && f.floor != f.sent {
+				claims = append(claims, claim{room, f, f.floor, f.intent})
+			}
+		}
+		room.mu.Unlock()
+	}
+	m.send(ctx, claims)
+}
+
+// commit writes the claims of one room, if it still lives.
+func (m *member) commit(ctx context.Context, claims []claim) error {
+	m.commits <- struct{}{}
+	defer func() { <-m.commits }()
+	if claims[0].m.ctx.Err() != nil {
+		return errGone
+	}
+	return m.send(ctx, claims)
+}
+
+// send is called under the commits lock, which covers reading the floors and
+// writing them: so no commit of a room can come after the one of its revoke.
+func (m *member) send(ctx context.Context, claims []claim) (err error) {
+	if len(claims) == 0 {
+		return nil
+	}
+	batch := map[string]map[int32]kgo.EpochOffset{}
+	for _, c := range claims {
+		if batch[c.f.topic] == nil {
+			batch[c.f.topic] = map[int32]kgo.EpochOffset{}
+		}
+		batch[c.f.topic][c.m.Number] = kgo.EpochOffset{Epoch: -1, Offset: c.floor}
+	}
+	err = errGone
+	m.cl.CommitOffsetsSync(kgo.PreCommitFnContext(ctx, intentsOf(claims)), batch, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, failed error) {
+		err = cmp.Or(failed, refusedCommit(resp))
+	})
+	for _, c := range claims {
+		m.run.tell(Note{Kind: Committed, Topic: c.f.topic, Part: c.m.Number, Offset: c.floor, Err: err})
+		if err != nil {
+			continue
+		}
+		c.m.mu.Lock()
+		due := c.f.acknowledged(c.floor)
+		if c.intent >= 0 {
+			c.f.floor, c.f.intent = c.floor, c.intent
+		}
+		c.m.mu.Unlock()
+		for _, f := range due {
+			c.m.owe(f)
+		}
+	}
+	return err
+}
+
+// intentsOf puts the ends of blocks beside their beginnings, as metadata.
+func intentsOf(claims []claim) func(*kmsg.OffsetCommitRequest) error {
+	return func(req *kmsg.OffsetCommitRequest) error {
+		for i := range req.Topics {
+			for j := range req.Topics[i].Partitions {
+				p := &req.Topics[i].Partitions[j]
+				p.Metadata = nil
+				for _, c := range claims {
+					if c.intent >= 0 && c.f.topic == req.Topics[i].Topic && c.m.Number == p.Partition {
+						p.Metadata = kmsg.StringPtr(strconv.FormatInt(c.intent, 10))
+					}
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// refusedCommit returns the first partition's error: a commit may fail within
+// an answer that does not. We then repeat it whole; it is the same twice.
+func refusedCommit(resp *kmsg.OffsetCommitResponse) error {
+	if resp != nil {
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					return fmt.Errorf("commit %s/%d: %w", t.Topic, p.Partition, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// standing tells how far each room is behind its logs, and what it holds.
+func (m *member) standing() {
+	m.mu.Lock()
+	rooms := slices.Collect(maps.Values(m.rooms))
+	m.mu.Unlock()
+	for _, room := range rooms {
+		var notes []Note
+		room.mu.Lock()
+		for _, f := range room.feeds {
+			at := f.floor
+			if f.table {
+				at = f.seen
+			}
+			n := Note{Kind: Standing, Topic: f.topic, Part: room.Number, Held: len(f.open)}
+			if at >= 0 {
+				n.Count = max(0, f.high-at)
+			}
+			if n.Count != f.told.Count || n.Held != f.told.Held {
+				f.told = n
+				notes = append(notes, n)
+			}
+		}
+		room.mu.Unlock()
+		for _, n := range notes {
+			m.run.tell(n)
+		}
+	}
+}

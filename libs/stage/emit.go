@@ -1,0 +1,93 @@
+package stage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+func (r *runner) declared(e topics.Event) {
+	if !r.writes[e.Topic.Name] {
+		panic(fmt.Sprintf("stage: %s emits %s, which it does not declare", r.stage.Name, e.Topic.Name))
+	}
+}
+
+func (m *member) records(events []topics.Event, from origin) []*kgo.Record {
+	if len(events) == 0 {
+		return nil
+	}
+	shared := m.run.headers(from)
+	recs := make([]*kgo.Record, len(events))
+	for i, e := range events {
+		headers := shared[:len(shared):len(shared)]
+		for k, v := range e.Headers {
+			headers = append(headers, kgo.RecordHeader{Key: k, Value: []byte(v)})
+		}
+		recs[i] = &kgo.Record{Topic: e.Topic.In(cmp.Or(e.Region, m.run.env.Region)), Key: e.Key, Value: e.Value,
+			Headers: headers, Partition: e.Part}
+	}
+	return recs
+}
+
+// emit writes recs, then calls done once, with the first error if any was lost.
+func (m *member) emit(ctx context.Context, recs []*kgo.Record, done func(error)) {
+	if len(recs) == 0 {
+		done(nil)
+		return
+	}
+	m.flying.Add(1)
+	var mu sync.Mutex
+	var lost error
+	left := len(recs)
+	for _, rec := range recs {
+		m.cl.Produce(ctx, rec, func(rec *kgo.Record, err error) {
+			mu.Lock()
+			if err != nil && lost == nil {
+				lost = fmt.Errorf("emit %s: %w", rec.Topic, err)
+			}
+			left--
+			last := left == 0
+			mu.Unlock()
+			if last {
+				done(lost)
+				m.flying.Add(-1)
+				m.spoiled(lost)
+			}
+		})
+	}
+}
+
+// fatal are the answers after which an idempotent producer may never be
+// believed again: its numbers and the broker's have parted.
+var fatal = []error{kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.InvalidProducerIDMapping, kerr.UnknownProducerID,
+	kerr.OutOfOrderSequenceNumber, kerr.ClusterAuthorizationFailed}
+
+// spoiled ends the membership, and with it the client, if err is fatal.
+func (m *member) spoiled(err error) {
+	for _, f := range fatal {
+		if errors.Is(err, f) {
+			m.end(err)
+		}
+	}
+}
+
+// partitioner takes the partition that an event names, else the key's.
+type partitioner struct{}
+
+func (partitioner) ForTopic(string) kgo.TopicPartitioner { return partitioner{} }
+
+func (partitioner) RequiresConsistency(*kgo.Record) bool { return true }
+
+func (partitioner) Partition(rec *kgo.Record, n int) int {
+	if rec.Partition >= 0 {
+		return int(rec.Partition)
+	}
+	return int(topics.KeyPart(rec.Key, int32(n)))
+}

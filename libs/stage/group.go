@@ -1,0 +1,186 @@
+package stage
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+func (m *member) room(n int32) *Room {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.rooms[n]
+}
+
+func numbersOf(parts map[string][]int32) []int32 {
+	var ns []int32
+	for _, ps := range parts {
+		ns = append(ns, ps...)
+	}
+	slices.Sort(ns)
+	return slices.Compact(ns)
+}
+
+func (m *member) assigned(_ context.Context, _ *kgo.Client, got map[string][]int32) {
+	for _, n := range numbersOf(got) {
+		m.run.tell(Note{Kind: Assigned, Part: n})
+		m.open(n, nil, 0)
+	}
+}
+
+// adjust starts each table at its beginning, and tells each stream's feed what
+// was committed.
+func (m *member) adjust(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	for t, parts := range offsets {
+		for n, o := range parts {
+			if slices.Contains(m.run.tables, t) {
+				parts[n] = kgo.NewOffset().AtStart()
+			} else if at := o.EpochOffset().Offset; at >= 0 {
+				m.room(n).start(t, at)
+			}
+		}
+	}
+	return offsets, nil
+}
+
+func (m *Room) start(topic string, at int64) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, f := range m.feeds {
+		if f.topic == topic && f.next < 0 {
+			f.next, f.floor, f.sent = at, at, at
+		}
+	}
+}
+
+// revoked commits what is done and lets go; nil means everything.
+func (m *member) revoked(ctx context.Context, _ *kgo.Client, gone map[string][]int32) {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	m.commitRooms(ctx, m.drop(gone))
+}
+
+func (m *member) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32) { m.drop(gone) }
+
+func (m *member) drop(gone map[string][]int32) []*Room {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rooms, ns := []*Room{}, numbersOf(gone)
+	if gone == nil {
+		ns = slices.Collect(maps.Keys(m.rooms))
+	}
+	for _, n := range ns {
+		if room := m.rooms[n]; room != nil {
+			delete(m.rooms, n)
+			room.shut()
+			rooms = append(rooms, room)
+			m.run.tell(Note{Kind: Revoked, Part: n})
+		}
+	}
+	return rooms
+}
+
+func (m *member) open(n int32, at map[string]place, wait time.Duration) {
+	room := &Room{Number: n, Of: m.run.env.counts[slices.Concat(m.run.streams, m.run.tables)[0]],
+		mem: m, born: time.Now(), done: make(chan struct{}), bell: make(chan struct{}, 1)}
+	room.ctx, room.cancel = context.WithCancel(m.life)
+	for _, t := range m.run.tables {
+		room.feeds = append(room.feeds, newFeed(t, n, true, nowhere))
+	}
+	for _, t := range m.run.streams {
+		p, ok := at[t]
+		if !ok {
+			p = nowhere
+		}
+		room.feeds = append(room.feeds, newFeed(t, n, false, p))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.last[n]
+	m.rooms[n], m.last[n] = room, room
+	m.alive.Go(func() { room.live(before, wait) })
+}
+
+// wish is where a room wants its table to be read from.
+type wish struct {
+	room *Room
+	feed *feed
+	at   int64
+}
+
+// seek skips rows that the room has no need of, if they are still to come.
+func (m *member) seek(room *Room, f *feed, at int64) {
+	m.mu.Lock()
+	m.seeks = append(m.seeks, wish{room, f, at})
+	m.mu.Unlock()
+	m.poke()
+}
+
+// rebuild replaces failed rooms, and grants wishes. It runs between a poll and
+// AllowRebalance: no record of the old position is on its way, and no rebalance
+// can interfere.
+func (m *member) rebuild() {
+	if !m.failed.Swap(false) {
+		return
+	}
+	m.mu.Lock()
+	rooms, seeks := slices.Collect(maps.Values(m.rooms)), m.seeks
+	m.seeks = nil
+	m.mu.Unlock()
+	for _, w := range seeks {
+		if w.room.skip(w.feed, w.at) {
+			m.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{w.feed.topic: {w.room.Number: {Epoch: -1, Offset: w.at}}})
+		}
+	}
+	for _, room := range rooms {
+		if room.ctx.Err() == nil {
+			continue
+		}
+		at, seek := map[string]place{}, map[string]map[int32]kgo.EpochOffset{}
+		room.mu.Lock()
+		for _, f := range room.feeds {
+			from := f.floor
+			if f.table {
+				from = 0
+			} else {
+				at[f.topic] = place{f.floor, f.intent}
+			}
+			if from >= 0 {
+				seek[f.topic] = map[int32]kgo.EpochOffset{room.Number: {Epoch: -1, Offset: from}}
+			}
+		}
+		room.mu.Unlock()
+		m.cl.SetOffsets(seek)
+		m.open(room.Number, at, m.rest(room))
+	}
+}
+
+// skip drops what was fetched of rows below at, and reports whether the client
+// is still below it, too.
+func (m *Room) skip(f *feed, at int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || f.next < 0 || f.next >= at {
+		return false
+	}
+	f.queue, f.bytes, f.next = nil, 0, at
+	f.wake(m.mem.cl)
+	return true
+}
+
+// rest is how long a number waits for its next room: longer with each failure,
+// until a room has lived for a minute.
+func (m *member) rest(room *Room) time.Duration {
+	p := m.patience[room.Number]
+	if p == nil || time.Since(room.born) > time.Minute {
+		p = patience(30 * time.Second)
+		m.patience[room.Number] = p
+	}
+	return p.NextBackOff()
+}

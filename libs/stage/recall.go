@@ -1,0 +1,153 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// probeAfter is how long a recall may stand still before we ask the broker
+// whether the rest of the log is hollow.
+const probeAfter = 500 * time.Millisecond
+
+// recall reads where the tables end now. The room is ready when it has seen
+// all rows below.
+func (m *Room) recall() {
+	m.intents()
+	for _, f := range m.feeds {
+		if f.table && !m.found(f) {
+			return
+		}
+	}
+	for _, s := range m.mem.run.shelves {
+		m.wholes++
+		s.join(m)
+	}
+	m.reach(nil, 0)
+	m.probe(map[*feed]int64{})
+}
+
+// found reads the bounds of a table, and goes to where the room wants to begin.
+func (m *Room) found(f *feed) bool {
+	log := Log{ID: m.mem.run.ids[f.topic]}
+	ask := func(into *int64, which int64) bool {
+		at, ok := m.mem.boundary(m.ctx, f.topic, m.Number, which)
+		*into = at
+		return ok
+	}
+	if !ask(&log.End, logEnd) {
+		return false
+	}
+	f.end = log.End
+	if f.input.begin == nil {
+		return true
+	}
+	if !ask(&log.Start, logStart) {
+		return false
+	}
+	from, err := f.input.begin(log)
+	if err != nil {
+		m.Fail(err)
+		return false
+	}
+	f.from, f.seen = from, from
+	m.mem.seek(m, f, from)
+	return true
+}
+
+// learn shows the room one row.
+func (m *Room) learn(f *feed, rec *kgo.Record) {
+	if rec.Offset >= f.from {
+		in := &In{Context: m.ctx, Topic: rec.Topic, Part: rec.Partition, Offset: rec.Offset, Key: rec.Key, Time: rec.Timestamp, room: m}
+		show := func() error { return f.input.handle(in, rec) }
+		var err error
+		if m.ready {
+			err = m.watched(in, show)
+		} else {
+			err = show()
+		}
+		delete(f.bad, string(rec.Key))
+		if err != nil {
+			if f.bad == nil {
+				f.bad = map[string]error{}
+			}
+			f.bad[string(rec.Key)] = badRow(rec, err)
+		}
+	}
+	m.reach(f, rec.Offset+1)
+}
+
+// badRow is told until a newer row of its key, or a tombstone, stands behind it.
+func badRow(rec *kgo.Record, err error) error {
+	return fmt.Errorf("row %s/%d@%d, key %q: %w", rec.Topic, rec.Partition, rec.Offset, rec.Key, err)
+}
+
+// reach notes that all rows of f below to are in the room.
+func (m *Room) reach(f *feed, to int64) {
+	if f != nil {
+		f.seen = max(f.seen, to)
+	}
+	if m.ctx.Err() != nil {
+		return
+	}
+	if m.ready {
+		if f != nil && len(f.bad) > 0 {
+			m.Fail(worst(f.bad))
+		}
+		return
+	}
+	var rows int64
+	for _, f := range m.feeds {
+		if f.table && f.seen < f.end {
+			return
+		}
+		rows += f.end - f.from
+	}
+	if m.wholes > 0 {
+		return
+	}
+	for _, f := range m.feeds {
+		if len(f.bad) > 0 {
+			m.Fail(worst(f.bad))
+			return
+		}
+	}
+	m.mu.Lock()
+	m.ready = true
+	m.mu.Unlock()
+	m.mem.run.tell(Note{Kind: Recalled, Part: m.Number, Count: rows, Took: time.Since(m.born)})
+	for _, b := range m.body.beats {
+		m.Post(func() { m.beat(b) })
+	}
+	for _, l := range m.body.late {
+		m.after(l.age/4, func() { m.overdue(l) })
+	}
+}
+
+func worst(bad map[string]error) error { return bad[slices.Min(slices.Collect(maps.Keys(bad)))] }
+
+// probe helps a recall whose log has no row just below its end: compacted away,
+// or a transaction's marker. The client tells no position without a record, so
+// we fetch once ourselves.
+func (m *Room) probe(before map[*feed]int64) {
+	if m.ready {
+		return
+	}
+	now := map[*feed]int64{}
+	for _, f := range m.feeds {
+		now[f] = f.seen
+		if old, ok := before[f]; !ok || old != f.seen || f.seen >= f.end {
+			continue
+		}
+		from, end := f.seen, f.end
+		m.Go(func(ctx context.Context) func() {
+			to := m.mem.run.hollow(ctx, m.mem.cl, f.topic, m.Number, from, end)
+			return func() { m.reach(f, to) }
+		})
+	}
+	m.after(probeAfter, func() { m.probe(now) })
+}

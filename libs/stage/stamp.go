@@ -1,0 +1,83 @@
+package stage
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/holdfast-backup/holdfast/schemas"
+)
+
+const (
+	stampHeader = "stamps"
+	traceHeader = "traceparent"
+
+	// stampsMax bounds what a record carries of its way: 12 stages of about 60
+	// bytes, doubled for long host names. A longer way is one that goes in a
+	// circle (an attempt after an attempt), and begins anew.
+	stampsMax = 1536
+)
+
+// Headers are a record's, in their order.
+type Headers []kgo.RecordHeader
+
+// Get returns the first header of that key, or nil.
+func (h Headers) Get(key string) []byte {
+	for _, x := range h {
+		if x.Key == key {
+			return x.Value
+		}
+	}
+	return nil
+}
+
+// StampsOf returns what the stages on a record's way say of themselves, the
+// oldest first.
+func StampsOf(h Headers) ([]*schemas.Stamp, error) {
+	var s schemas.Stamps
+	if err := proto.Unmarshal(h.Get(stampHeader), &s); err != nil {
+		return nil, fmt.Errorf("decode stamps: %w", err)
+	}
+	return s.Stamps, nil
+}
+
+// origin is what an emitted record says of the input that it comes from.
+type origin struct {
+	stamps []byte    // of the input, encoded
+	start  time.Time // of the handler; zero: there is no input
+	wait   time.Duration
+	trace  []byte // W3C trace context
+}
+
+func (in *In) origin() origin {
+	if in.rec == nil {
+		return origin{trace: traceOf(in.Context, nil)}
+	}
+	h := Headers(in.rec.Headers)
+	return origin{h.Get(stampHeader), in.start, in.start.Sub(in.Time), traceOf(in.Context, h.Get(traceHeader))}
+}
+
+// headers of what is emitted now. A message's encoding is the concatenation of
+// its parts', so our stamp is put behind those of the input without a look at them.
+func (r *runner) headers(o origin) []kgo.RecordHeader {
+	var hs []kgo.RecordHeader
+	if !o.start.IsZero() {
+		own, err := proto.Marshal(&schemas.Stamps{Stamps: []*schemas.Stamp{{
+			Stage: r.stage.Name, StartUs: o.start.UnixMicro(), BusyUs: r.env.Now().Sub(o.start).Microseconds(),
+			WaitUs: max(0, o.wait.Microseconds()), Worker: r.env.Worker,
+		}}})
+		if err != nil {
+			panic(fmt.Sprintf("stage: encode the stamp of %s: %v", r.stage.Name, err)) // a worker's name that is not UTF-8
+		}
+		if len(o.stamps)+len(own) <= stampsMax {
+			own = append(o.stamps[:len(o.stamps):len(o.stamps)], own...)
+		}
+		hs = append(hs, kgo.RecordHeader{Key: stampHeader, Value: own})
+	}
+	if len(o.trace) > 0 {
+		hs = append(hs, kgo.RecordHeader{Key: traceHeader, Value: o.trace})
+	}
+	return hs
+}

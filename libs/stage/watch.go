@@ -1,0 +1,94 @@
+package stage
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Kind says what a Note is about.
+type Kind string
+
+const (
+	Done      Kind = "done"      // a handler returned nil
+	Retry     Kind = "retry"     // it will be called again
+	Refusal   Kind = "refused"   // the input went to <topic>.refused
+	Failed    Kind = "failed"    // the room ended and will be built again
+	Renewed   Kind = "renewed"   // the client is given up, and with it all rooms
+	Lost      Kind = "lost"      // Count records left the log unread, or came back
+	Late      Kind = "overdue"   // a hold is older than its port allows
+	Recalled  Kind = "recalled"  // Count rows were read in Took
+	Assigned  Kind = "assigned"  // Part is ours
+	Revoked   Kind = "revoked"   // Part is not ours any more
+	Committed Kind = "committed" // Offset, or Err
+	Trouble   Kind = "trouble"   // the bus says Err; it is being retried
+	Standing  Kind = "standing"  // Count records of the topic wait to be read, Held are held
+)
+
+// Note is one thing that happened. Topic, Part and Offset say where.
+type Note struct {
+	Kind   Kind
+	Stage  string
+	Topic  string
+	Part   int32
+	Offset int64
+	Count  int64
+	Held   int
+	Took   time.Duration
+	Err    error
+}
+
+// Watch is told everything: metrics and traces hang here and nowhere else. It
+// is called from many goroutines and must be quick. The context that Begin
+// returns is the handler's, and its span goes with what the handler emits.
+type Watch interface {
+	Begin(context.Context, Note) context.Context
+	End(context.Context, Note)
+	Tell(Note)
+}
+
+type nobody struct{}
+
+func (nobody) Begin(ctx context.Context, _ Note) context.Context { return ctx }
+func (nobody) End(context.Context, Note)                         {}
+func (nobody) Tell(Note)                                         {}
+
+// tell tells the watch, and the log what an operator must know.
+func (r *runner) tell(n Note) {
+	n.Stage = r.stage.Name
+	r.env.Watch.Tell(n)
+	r.log(n)
+}
+
+func (r *runner) log(n Note) {
+	level := slog.LevelDebug
+	switch n.Kind {
+	case Failed, Renewed, Lost:
+		level = slog.LevelError
+	case Trouble, Late, Refusal, Retry:
+		level = slog.LevelWarn
+	case Recalled:
+		level = slog.LevelInfo
+	case Standing:
+		return
+	case Committed:
+		if n.Err == nil {
+			return
+		}
+		level = slog.LevelWarn
+	}
+	if !r.env.Log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("stage", n.Stage), slog.Int("part", int(n.Part))}
+	if n.Topic != "" {
+		attrs = append(attrs, slog.String("topic", n.Topic), slog.Int64("offset", n.Offset))
+	}
+	if n.Count != 0 {
+		attrs = append(attrs, slog.Int64("count", n.Count))
+	}
+	if n.Err != nil {
+		attrs = append(attrs, slog.Any("err", n.Err))
+	}
+	r.env.Log.LogAttrs(context.Background(), level, string(n.Kind), attrs...)
+}
