@@ -18,6 +18,7 @@ type record struct {
 	hold    hold   // nil: not held
 	waits   []bool // of the places; nil: none ever waited
 	left    int    // places that wait
+	sending int    // times that something is told and not acknowledged
 	over    bool   // nothing is waited for any more
 	touched bool
 
