@@ -1,0 +1,5 @@
+//go:build !synctests
+
+package stagetest
+
+const tagged = false
