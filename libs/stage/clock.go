@@ -2,7 +2,6 @@ package stage
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -29,7 +28,7 @@ func (m *Room) overdue(l late) {
 	}
 	m.mu.Unlock()
 	shown := map[*Hold]bool{}
-	for _, h := range slices.Compact(old) {
+	for _, h := range old {
 		if !shown[h] {
 			shown[h] = true
 			m.mem.run.tell(Note{Kind: Late, Part: m.Number})

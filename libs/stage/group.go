@@ -107,37 +107,29 @@ func (m *member) open(n int32, at map[string]place, wait time.Duration) {
 	m.alive.Go(func() { room.live(before, wait) })
 }
 
-// wish is where a room wants its table to be read from.
+// wish is a table whose next rows the room has no need of.
 type wish struct {
 	room *Room
 	feed *feed
-	at   int64
 }
 
-// seek skips rows that the room has no need of, if they are still to come.
-func (m *member) seek(room *Room, f *feed, at int64) {
-	m.mu.Lock()
-	m.seeks = append(m.seeks, wish{room, f, at})
-	m.mu.Unlock()
-	m.poke()
-}
+// seek is called by the poll loop, under the room's lock.
+func (m *member) seek(room *Room, f *feed) { m.seeks = append(m.seeks, wish{room, f}) }
 
-// rebuild replaces failed rooms, and grants wishes. It runs between a poll and
+// rebuild grants wishes, and replaces failed rooms. It runs between a poll and
 // AllowRebalance: no record of the old position is on its way, and no rebalance
 // can interfere.
 func (m *member) rebuild() {
+	for _, w := range m.seeks {
+		m.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{w.feed.topic: {w.room.Number: {Epoch: -1, Offset: w.room.skip(w.feed)}}})
+	}
+	m.seeks = nil
 	if !m.failed.Swap(false) {
 		return
 	}
 	m.mu.Lock()
-	rooms, seeks := slices.Collect(maps.Values(m.rooms)), m.seeks
-	m.seeks = nil
+	rooms := slices.Collect(maps.Values(m.rooms))
 	m.mu.Unlock()
-	for _, w := range seeks {
-		if w.room.skip(w.feed, w.at) {
-			m.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{w.feed.topic: {w.room.Number: {Epoch: -1, Offset: w.at}}})
-		}
-	}
 	for _, room := range rooms {
 		if room.ctx.Err() == nil {
 			continue
@@ -161,17 +153,13 @@ func (m *member) rebuild() {
 	}
 }
 
-// skip drops what was fetched of rows below at, and reports whether the client
-// is still below it, too.
-func (m *Room) skip(f *feed, at int64) bool {
+// skip drops rows that the room has no need of, and says where to go on.
+func (m *Room) skip(f *feed) int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || f.next < 0 || f.next >= at {
-		return false
-	}
-	f.queue, f.bytes, f.next = nil, 0, at
+	f.queue, f.bytes, f.next = nil, 0, f.from
 	f.wake(m.mem.cl)
-	return true
+	return f.from
 }
 
 // rest is how long a number waits for its next room: longer with each failure,

@@ -39,7 +39,7 @@ type member struct {
 	rooms    map[int32]*Room
 	last     map[int32]*Room // the newest of each number, ended or not
 	patience map[int32]*backoff.ExponentialBackOff
-	seeks    []wish
+	seeks    []wish // of the poll loop
 	failed   atomic.Bool
 	unpoll   atomic.Pointer[context.CancelFunc]
 }
@@ -66,7 +66,7 @@ func (r *runner) join(ctx context.Context) (err error) {
 
 func (m *member) options() []kgo.Opt {
 	return []kgo.Opt{
-		kgo.ConsumerGroup(m.run.group()),
+		kgo.ClientID("holdfast-" + m.run.stage.Name), kgo.ConsumerGroup(m.run.group()),
 		kgo.ConsumeTopics(append(m.run.streams, m.run.tables...)...),
 		kgo.Balancers(newNumbers()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // a gap is counted and read on, never waited for
@@ -142,18 +142,7 @@ func (m *member) busy() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, room := range m.rooms {
-		if room.handling() {
-			return true
-		}
-	}
-	return false
-}
-
-func (m *Room) handling() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, f := range m.feeds {
-		if !m.closed && f.item != nil && !f.wait {
+		if room.working.Load() {
 			return true
 		}
 	}

@@ -54,8 +54,9 @@ func (m *Room) found(f *feed) bool {
 		m.Fail(err)
 		return false
 	}
-	f.from, f.seen = from, from
-	m.mem.seek(m, f, from)
+	m.mu.Lock()
+	f.from, f.seen = from, from // the poll loop goes there with the first rows it has
+	m.mu.Unlock()
 	return true
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -26,6 +27,8 @@ type Room struct {
 	born   time.Time
 	done   chan struct{}  // closed when the goroutine and all its work have ended
 	work   sync.WaitGroup // background work, see Go
+
+	working atomic.Bool // the goroutine has something in its hands
 
 	mu     sync.Mutex
 	feeds  []*feed // tables first
@@ -62,7 +65,12 @@ func (m *Room) Put(events ...topics.Event) error {
 		m.lost(err)
 		answer <- err
 	})
-	return <-answer // comes: the client gives up on a record when the room's context ends
+	select {
+	case err := <-answer:
+		return err
+	case <-m.ctx.Done(): // the client may still wait for an answer: it is a ghost, then
+		return errGone
+	}
 }
 
 func (m *Room) lost(err error) {
@@ -143,7 +151,10 @@ func (m *Room) furnished() {
 	defer m.leaveShelves()
 	m.recall()
 	for m.ctx.Err() == nil {
-		if !m.once() {
+		m.working.Store(true)
+		busy := m.once()
+		m.working.Store(false)
+		if !busy {
 			select {
 			case <-m.bell:
 			case <-m.ctx.Done():
@@ -294,6 +305,9 @@ func (m *Room) push(p kgo.FetchTopicPartition) (err error) {
 			f.floor = first // nothing was committed yet; a rebuild must know where we began
 		}
 		f.push(m.mem.cl, p.Records)
+		if f.next < f.from {
+			m.mem.seek(m, f)
+		}
 	}
 	m.ring()
 	return nil

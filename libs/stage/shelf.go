@@ -91,7 +91,7 @@ func (s *shelf) put(part int32, recs []*kgo.Record) {
 }
 
 func (s *shelf) keep(w *row) {
-	if old, ok := s.at[string(w.key)]; ok && !s.every {
+	if old, ok := s.at[string(w.key)]; ok && (!s.every || s.rows[old].err != nil) {
 		s.rows[old] = nil
 		s.live--
 		delete(s.at, string(w.key))
