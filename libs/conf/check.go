@@ -22,8 +22,7 @@ func (c *Config) check() (bad Findings) {
 	c.checkStaging(say)
 	c.checkVault(say)
 	c.checkSources(say)
-	for _, k := range []struct{ path, file string }{{"keys.name", c.Keys.Name}, {"keys.map", c.Keys.Map},
-		{"keys.public", c.Keys.Public}, {"keys.passphrase_file", c.Keys.PassphraseFile}, {"ledger.password_file", c.Ledger.PasswordFile}} {
+	for _, k := range []struct{ path, file string }{{"keys.passphrase_file", c.Keys.PassphraseFile}, {"ledger.password_file", c.Ledger.PasswordFile}} {
 		if k.file == "" {
 			continue
 		}
@@ -32,6 +31,9 @@ func (c *Config) check() (bad Findings) {
 		} else if st.IsDir() {
 			say(k.path, "%s is a folder, not a file", k.file)
 		}
+	}
+	if d := c.Keys.Dir; d != "" && isFile(d) {
+		say("keys.dir", "%s is a file, not a folder", d)
 	}
 	if c.Limits.Workers < 0 {
 		say("limits.workers", "%d is below zero", c.Limits.Workers)
@@ -42,7 +44,9 @@ func (c *Config) check() (bad Findings) {
 type sayer func(path, format string, a ...any)
 
 func (c *Config) checkStaging(say sayer) {
-	shares := map[string]int{}
+	if len(c.Staging) > 1 {
+		say("staging[1]", "one share serves all sources; there are %d", len(c.Staging))
+	}
 	for i, s := range c.Staging {
 		at := fmt.Sprintf("staging[%d]", i)
 		switch {
@@ -55,13 +59,6 @@ func (c *Config) checkStaging(say sayer) {
 			say(at+".window", "%v is too small: a lease needs two extents of 16MiB", s.Window)
 		} else if s.Size < s.Window {
 			say(at+".size", "%v is less than one window of %v", s.Size, s.Window)
-		}
-		if j, ok := shares[s.Share]; ok {
-			say(at+".share", "%s is also the folder of staging[%d]", s.Share, j)
-		}
-		shares[s.Share] = i
-		if s.Source != "" && !c.hasSource(s.Source) {
-			say(at+".source", "there is no source %q", s.Source)
 		}
 	}
 	if c.Sealed.Reserve < 64<<20 {
@@ -142,15 +139,6 @@ func (c *Config) checkSources(say sayer) {
 			say(at+".limits.snapshots", "%d is less than one", s.Limits.Snapshots)
 		}
 	}
-}
-
-func (c *Config) hasSource(name string) bool {
-	for _, s := range c.Sources {
-		if s.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 func isFile(path string) bool {

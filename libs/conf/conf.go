@@ -48,11 +48,9 @@ type SASL struct {
 	PasswordFile string `yaml:"password_file"`
 }
 
-// Staging is a file share for bytes in flight, of one source or, without one, of
-// all that have none of their own.
+// Staging is the file share for bytes in flight.
 type Staging struct {
-	Share  string `yaml:"share"`
-	Source string `yaml:"source"`
+	Share string `yaml:"share"`
 	// Size is what leases may fill. Region slots = size / window. Default 2GiB.
 	Size Size `yaml:"size"`
 	// Window is the most that one lease has in flight. Default 512MiB.
@@ -93,13 +91,15 @@ type Target struct {
 	Path string `yaml:"path"` // file: the folder
 }
 
-// Keys names the key files that this process may read. A stage that needs one
-// that is not named refuses to start.
+// Keys is where this process finds keys. A stage that needs one that is not
+// there refuses to start, so each process is given the files that it needs and
+// no others.
 type Keys struct {
-	Name           string `yaml:"name"`
-	Map            string `yaml:"map"`
-	Public         string `yaml:"public"`
-	PassphraseFile string `yaml:"passphrase_file"` // opens the private half, kept wrapped in the vault; restorer only
+	// Dir holds name.key, map.key and vault.pub, or some of them.
+	Dir string `yaml:"dir"`
+	// PassphraseFile opens the private half, which lies wrapped in the vault.
+	// Only the restorer and the command line need it.
+	PassphraseFile string `yaml:"passphrase_file"`
 }
 
 // Source is one provider of machines.

@@ -81,7 +81,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"no folder", "path: machines", "path: nowhere", `sources[0].path: stat`},
 		{"size", "4GiB", "4GB", `:5: staging[0].size: "4GB" is not a size`},
 		{"small", "size: 4GiB", "size: 4GiB, window: 1MiB", "window: 1MiB is too small"},
-		{"key file", "stages:", "keys: {map: nokey}\nstages:", "keys.map: stat"},
+		{"key file", "stages:", "keys: {passphrase_file: nokey}\nstages:", "keys.passphrase_file: stat"},
 		{"grid", "shards:", "grid: 48KiB\n  shards:", "vault.grid: 48KiB is no power of two"},
 		{"compression", "shards:", "compression: rar\n  shards:", `"rar" is not one of`},
 		{"not yaml", "region: eu-1", "region: [", "holdfast.yaml:"},

@@ -93,7 +93,7 @@ func (c *Config) fill() {
 
 // anchor makes the file's paths absolute.
 func (c *Config) anchor(dir string) {
-	paths := []*string{&c.Data, &c.Sealed.Share, &c.Keys.Name, &c.Keys.Map, &c.Keys.Public, &c.Keys.PassphraseFile, &c.Ledger.PasswordFile}
+	paths := []*string{&c.Data, &c.Sealed.Share, &c.Keys.Dir, &c.Keys.PassphraseFile, &c.Ledger.PasswordFile}
 	for i := range c.Staging {
 		paths = append(paths, &c.Staging[i].Share)
 	}

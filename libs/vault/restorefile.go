@@ -1,0 +1,77 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/holdfast-backup/holdfast/schemas"
+)
+
+// partial is added to the name of a file that is not restored to its end.
+const partial = ".holdfast-partial"
+
+// RestoreFile restores one file of a point to path as a sparse file, durable on
+// return. Until it is whole it lies beside path under another name; a restore
+// that was cut off goes on from what lies there, reading it rather than the vault.
+// A file that is at path is left alone, and fs.ErrExist returned, unless force.
+func (r *Reader) RestoreFile(ctx context.Context, p *Point, f *schemas.PointFile, path string, force bool, done func(bytes, written uint64)) error {
+	if st, err := os.Lstat(path); err == nil {
+		if st.IsDir() {
+			return fmt.Errorf("restore %s: %s is a folder: %w", f.Name, path, fs.ErrExist)
+		}
+		if !force {
+			return fmt.Errorf("restore %s: %s: %w", f.Name, path, fs.ErrExist)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("restore %s: %w", f.Name, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("restore %s: %w", f.Name, err)
+	}
+	tmp := path + partial
+	to, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", f.Name, err)
+	}
+	defer to.Close()
+	st, err := to.Stat()
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", f.Name, err)
+	}
+	if !st.Mode().IsRegular() {
+		return fmt.Errorf("restore %s: %s is no regular file", f.Name, tmp)
+	}
+	if err := to.Truncate(int64(f.SizeBytes)); err != nil {
+		return fmt.Errorf("restore %s: %w", f.Name, err)
+	}
+	if err := r.Restore(ctx, p, f, to, RestoreOptions{Compare: st.Size() > 0, Done: done}); err != nil {
+		return err
+	}
+	if err := to.Sync(); err != nil {
+		return fmt.Errorf("restore %s: %w", f.Name, err)
+	}
+	return publishFile(tmp, path, force)
+}
+
+// publishFile gives a whole file its name. Without force the name must be free
+// at that very moment, too.
+func publishFile(tmp, path string, force bool) (err error) {
+	if force {
+		err = os.Rename(tmp, path)
+	} else if err = os.Link(tmp, path); err == nil {
+		err = os.Remove(tmp)
+	}
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", path, err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", path, err)
+	}
+	defer dir.Close()
+	return dir.Sync()
+}

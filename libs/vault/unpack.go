@@ -1,0 +1,150 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/holdfast-backup/holdfast/libs/cut"
+	"github.com/holdfast-backup/holdfast/libs/seal"
+	"github.com/holdfast-backup/holdfast/schemas"
+)
+
+// Reads of one pack are merged where no more than gapMax lies between, up to
+// readMost: what is skipped costs less than another request.
+const (
+	gapMax   = 256 << 10
+	readMost = 4 << 20
+)
+
+var openers sync.Map // name key -> *sync.Pool of *opener
+
+func (r *Reader) opener() (*opener, func(), error) {
+	pool, _ := openers.LoadOrStore(r.ring.Name, &sync.Pool{})
+	give := func(o *opener) func() { return func() { pool.(*sync.Pool).Put(o) } }
+	if o, ok := pool.(*sync.Pool).Get().(*opener); ok {
+		return o, give(o), nil
+	}
+	s, err := seal.NewOpener()
+	if err != nil {
+		return nil, nil, err
+	}
+	o := &opener{Opener: s, namer: cut.NewNamer(r.ring.Name)}
+	return o, give(o), nil
+}
+
+// unpack restores the wants of one pack, which are in the order of their frames.
+func (r *Reader) unpack(ctx context.Context, wants []want, f *schemas.PointFile, to Sink, compare bool) (written uint64, err error) {
+	o, done, err := r.opener()
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	if compare {
+		if wants, err = o.missing(wants, to); err != nil || len(wants) == 0 {
+			return 0, err
+		}
+	}
+	pack := wants[0].Pack
+	keys, err := r.packKeys(ctx, pack)
+	if err != nil {
+		return 0, fmt.Errorf("place at byte %d: %w", wants[0].at, err)
+	}
+	for i := 0; i < len(wants); {
+		if ctx.Err() != nil {
+			return written, ctx.Err()
+		}
+		from, end := int64(wants[i].Offset), int64(wants[i].Offset)+int64(wants[i].Framed)
+		j := i + 1
+		for ; j < len(wants); j++ {
+			next := int64(wants[j].Offset) + int64(wants[j].Framed)
+			if int64(wants[j].Offset) > end+gapMax || next-from > readMost {
+				break
+			}
+			end = max(end, next)
+		}
+		some := wants[i:j]
+		err := r.sound(ctx, pack, false, from, end-from, func(b []byte) error {
+			n, err := o.write(keys, some, b, from, to)
+			if err == nil {
+				written += n
+			}
+			return err
+		})
+		if err != nil {
+			return written, fmt.Errorf("of %s: %w", f.Key, err)
+		}
+		i = j
+	}
+	return written, nil
+}
+
+// write opens each frame, compares its name and writes it. It stops at the first
+// that is wrong; what it wrote before is right.
+func (o *opener) write(keys PackKeys, wants []want, b []byte, from int64, to io.WriterAt) (n uint64, err error) {
+	var last cut.ID
+	for i, w := range wants {
+		if i == 0 || w.ID != last || w.Offset != wants[i-1].Offset {
+			frame := b[int64(w.Offset)-from : int64(w.Offset)-from+int64(w.Framed)]
+			if o.plain, err = keys.Open(o.Opener, o.plain[:0], w.ID, frame); err != nil {
+				return n, fmt.Errorf("place at byte %d, chunk %s: %w: %w", w.at, w.ID, ErrDamaged, err)
+			}
+			if o.namer.ID(o.plain) != w.ID {
+				return n, fmt.Errorf("place at byte %d: %w: the chunk under the name %s is another", w.at, ErrDamaged, w.ID)
+			}
+			last = w.ID
+		}
+		if len(o.plain) != int(w.plain) {
+			return n, fmt.Errorf("place at byte %d, chunk %s: %w: %d bytes for a place of %d", w.at, w.ID, ErrDamaged, len(o.plain), w.plain)
+		}
+		if _, err := to.WriteAt(o.plain, int64(w.at)); err != nil {
+			return n, sinkError{fmt.Errorf("write at byte %d: %w", w.at, err)}
+		}
+		n += uint64(len(o.plain))
+	}
+	return n, nil
+}
+
+// sinkError is trouble of the sink: other shards do not cure it.
+type sinkError struct{ error }
+
+func (w sinkError) Unwrap() error { return w.error }
+
+// missing returns the wants that the sink does not hold already.
+func (o *opener) missing(wants []want, to io.ReaderAt) (left []want, err error) {
+	for _, w := range wants {
+		if cap(o.there) < int(w.plain) {
+			o.there = make([]byte, w.plain)
+		}
+		there := o.there[:w.plain]
+		n, err := to.ReadAt(there, int64(w.at))
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("compare at byte %d: %w", w.at, err)
+		}
+		if n < len(there) || o.namer.ID(there) != w.ID {
+			left = append(left, w)
+		}
+	}
+	return left, nil
+}
+
+// clearRange makes a stretch of the sink zero where it is not.
+func clearRange(to Sink, h hole) error {
+	buf, zero := make([]byte, 1<<20), make([]byte, 1<<20)
+	for h.n > 0 {
+		b := buf[:min(h.n, uint64(len(buf)))]
+		n, err := to.ReadAt(b, int64(h.at))
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("compare at byte %d: %w", h.at, err)
+		}
+		if !cut.Zero(b[:n]) {
+			if _, err := to.WriteAt(zero[:n], int64(h.at)); err != nil {
+				return fmt.Errorf("write at byte %d: %w", h.at, err)
+			}
+		}
+		h.at, h.n = h.at+uint64(len(b)), h.n-uint64(len(b))
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-backup/holdfast/libs/stage/client"
+	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+func (a *app) backupCommand() *cobra.Command {
+	var (
+		match, exclude []string
+		from, quiesce  string
+		full, wait     bool
+		priority       int32
+	)
+	c := &cobra.Command{
+		Use:   "backup MACHINE... [--match GLOB] [--from FILE] [--wait]",
+		Short: "Back up these machines now",
+		Example: "  holdfast backup web-01 --wait\n" +
+			"  holdfast backup --match 'web-*' --quiesce require",
+		RunE: func(c *cobra.Command, names []string) error {
+			req := schemas.BackupRequested{Machines: names, ExcludedDisks: exclude, Quiesce: quiesce, Priority: priority}
+			if full {
+				req.Mode = "full"
+			}
+			for _, glob := range match {
+				req.Selectors = append(req.Selectors, schemas.Selector{Name: glob})
+			}
+			if from != "" {
+				list, err := readList(from)
+				if err != nil {
+					return err
+				}
+				req.Machines = append(req.Machines, list...)
+			}
+			if len(req.Machines)+len(req.Selectors) == 0 {
+				return usage(errors.New("backup needs a machine, --match or --from"))
+			}
+			return a.backup(c.Context(), req, wait)
+		},
+	}
+	f := c.Flags()
+	f.StringArrayVar(&match, "match", nil, "all machines whose name matches this glob")
+	f.StringVar(&from, "from", "", "a file with a machine a line; # begins a comment")
+	f.BoolVar(&wait, "wait", false, "show progress until the end; the exit code tells how it went")
+	f.BoolVar(&full, "full", false, "read everything")
+	f.StringVar(&quiesce, "quiesce", "", "try (default), require or off")
+	f.Int32Var(&priority, "priority", 0, "higher goes first")
+	f.StringArrayVar(&exclude, "exclude-disk", nil, "name or glob of disks to leave out")
+	return c
+}
+
+// readList reads names, one a line.
+func readList(path string) (names []string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read list: %w", err)
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		line, _, _ := strings.Cut(s.Text(), "#")
+		if line = strings.TrimSpace(line); line != "" {
+			names = append(names, line)
+		}
+	}
+	if len(names) == 0 {
+		return nil, usage(fmt.Errorf("%s names no machine", path))
+	}
+	return names, nil
+}
+
+func (a *app) backup(ctx context.Context, req schemas.BackupRequested, wait bool) error {
+	cl, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	id := uuid.NewString()
+	job := schemas.JobID(eventSource(), id)
+	if err := publish(ctx, cl, topics.BackupsRequested, id, req, job.String()); err != nil {
+		return err
+	}
+	if !wait {
+		if a.format == "json" {
+			return a.printJSON(a.out, map[string]any{"jobs": []any{map[string]any{"id": job}}})
+		}
+		_, err := fmt.Fprintln(a.out, job)
+		return err
+	}
+	a.say("job %s", job)
+	j, err := a.follow(ctx, cl, job)
+	if errors.Is(err, context.Canceled) {
+		a.say("job %s goes on; holdfast jobs cancel %.8s", job, job)
+		return quiet(exitStopped)
+	}
+	if err != nil {
+		return err
+	}
+	return a.result(j)
+}
+
+func publish(ctx context.Context, cl *client.Client, t topics.Raw, id string, data schemas.Public, key string) error {
+	e, err := event(id, data, key)
+	if err != nil {
+		return err
+	}
+	headers, value, err := schemas.EncodeEvent(e)
+	if err != nil {
+		return err
+	}
+	return cl.Publish(ctx, t.Event([]byte(key), value, headers))
+}
+
+// result prints how each backup of a job ended.
+func (a *app) result(j *job) error {
+	var rows [][]string
+	for _, e := range j.ends() {
+		rows = append(rows, []string{e.Machine.Path(), e.Status, a.bytesOf(e.Bytes.Size), a.bytesOf(e.Bytes.Read), a.bytesOf(e.Bytes.Stored),
+			fmt.Sprintf("%.1fs", e.WindowSeconds), firstOf(e.Point, e.Reason)})
+	}
+	v := map[string]any{"result": map[string]any{"job": j.ID, "backups": j.ends()}}
+	if err := a.table(v, []string{"MACHINE", "STATUS", "SIZE", "READ", "STORED", "TOOK", "POINT OR REASON"}, rows); err != nil {
+		return err
+	}
+	for _, e := range j.ends() {
+		for _, w := range e.Warnings {
+			a.say("warning: %s: %s", safe(e.Machine.Path()), safe(w))
+		}
+	}
+	if code := j.code(); code != 0 {
+		return quiet(code)
+	}
+	return nil
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

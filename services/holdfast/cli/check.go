@@ -1,0 +1,39 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-backup/holdfast/libs/conf"
+)
+
+func (a *app) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "check",
+		Short:   "Say what is wrong with a configuration; opens nothing",
+		Example: "  holdfast check --config /etc/holdfast.yaml\n  holdfast check --config new.yaml -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := conf.Load(a.configPath())
+			var bad conf.Findings
+			if err != nil && !errors.As(err, &bad) {
+				return err
+			}
+			var rows [][]string
+			for _, f := range bad {
+				rows = append(rows, []string{f.String()})
+			}
+			if len(bad) == 0 {
+				a.say("%s is right", a.configPath())
+			}
+			if err := a.table(map[string]any{"findings": append(conf.Findings{}, bad...)}, []string{"FINDING"}, rows); err != nil {
+				return err
+			}
+			if len(bad) > 0 {
+				return quiet(exitFailed)
+			}
+			return nil
+		},
+	}
+}
