@@ -1,0 +1,60 @@
+package watch
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are a process's. Labels are stages, topics and words from short
+// lists: an id never is one, because each value lives for ever.
+type Metrics struct {
+	// Registry is the process's own; who has a limit registers its gauge here.
+	Registry *prometheus.Registry
+
+	Inputs  *prometheus.CounterVec   // stage, topic, outcome
+	Seconds *prometheus.HistogramVec // stage, topic: in the handler
+	Events  *prometheus.CounterVec   // stage, event: what befell its rooms
+	Lost    *prometheus.CounterVec   // stage, topic: records that left the log unread
+	Lag     *prometheus.GaugeVec     // stage, topic: records not done
+	Held    *prometheus.GaugeVec     // stage, topic: records handled or held
+	Rooms   *prometheus.GaugeVec     // stage, state: all, ready
+	Recall  *prometheus.HistogramVec // stage: seconds until the tables were read
+}
+
+// handlerBuckets reach from a hash (100 us) to an upload that waits for a slow
+// target (100 s), four to a decade of what matters.
+var handlerBuckets = []float64{1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1, 3, 10, 30, 100}
+
+// NewMetrics makes a registry with the runtime's and the runner's metrics.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		Registry: prometheus.NewRegistry(),
+		Inputs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_stage_inputs_total",
+			Help: "Attempts at an input, by how they ended: done, retry, refused. Topic is empty for what the clock begins."}, []string{"stage", "topic", "outcome"}),
+		Seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "holdfast_stage_handler_seconds",
+			Help: "Time in a handler, background work not counted.", Buckets: handlerBuckets}, []string{"stage", "topic"}),
+		Events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_stage_events_total",
+			Help: "What befell rooms: failed (built again), renewed (client given up), overdue (a hold), trouble (the bus), assigned, revoked, commit_failed."}, []string{"stage", "event"}),
+		Lost: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_stage_records_lost_total",
+			Help: "Records that left the log before they were read."}, []string{"stage", "topic"}),
+		Lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "holdfast_stage_lag_records",
+			Help: "Records in the log that are not done, of this process's rooms."}, []string{"stage", "topic"}),
+		Held: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "holdfast_stage_held_records",
+			Help: "Records in a handler or under a hold. Bounded by the staging window, not by a cap."}, []string{"stage", "topic"}),
+		Rooms: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "holdfast_stage_rooms",
+			Help: "Rooms of this process: all, and ready (tables recalled)."}, []string{"stage", "state"}),
+		Recall: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "holdfast_stage_recall_seconds",
+			Help: "From a room's birth until it has seen its tables.", Buckets: prometheus.ExponentialBuckets(0.01, 4, 9)}, []string{"stage"}),
+	}
+	m.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.Inputs, m.Seconds, m.Events, m.Lost, m.Lag, m.Held, m.Rooms, m.Recall)
+	return m
+}
+
+// Handler serves the registry.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{Registry: m.Registry})
+}
