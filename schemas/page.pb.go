@@ -984,6 +984,9 @@ type RestoreOpen struct {
 	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	SinceMs       int64                  `protobuf:"varint,6,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
 	Bytes         uint64                 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Told          bool                   `protobuf:"varint,8,opt,name=told,proto3" json:"told,omitempty"`     // the terminal event is acknowledged
+	Result        []byte                 `protobuf:"bytes,9,opt,name=result,proto3" json:"result,omitempty"`  // its data, so that a repeat says the same
+	Source        string                 `protobuf:"bytes,10,opt,name=source,proto3" json:"source,omitempty"` // of the request's event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1065,6 +1068,27 @@ func (x *RestoreOpen) GetBytes() uint64 {
 		return x.Bytes
 	}
 	return 0
+}
+
+func (x *RestoreOpen) GetTold() bool {
+	if x != nil {
+		return x.Told
+	}
+	return false
+}
+
+func (x *RestoreOpen) GetResult() []byte {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *RestoreOpen) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
 }
 
 type RestoredRange struct {
@@ -1214,7 +1238,7 @@ const file_holdfast_v1_page_proto_rawDesc = "" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12\x1d\n" +
 	"\n" +
 	"free_bytes\x18\x05 \x01(\x04R\tfreeBytes\x12\x16\n" +
-	"\x06quorum\x18\x06 \x01(\bR\x06quorum\"\xdd\x02\n" +
+	"\x06quorum\x18\x06 \x01(\bR\x06quorum\"\xa1\x03\n" +
 	"\vRestoreOpen\x12\x18\n" +
 	"\arestore\x18\x01 \x01(\fR\arestore\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\fR\arequest\x124\n" +
@@ -1222,7 +1246,11 @@ const file_holdfast_v1_page_proto_rawDesc = "" +
 	"\x04done\x18\x04 \x03(\v2\x1a.holdfast.v1.RestoredRangeR\x04done\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x19\n" +
 	"\bsince_ms\x18\x06 \x01(\x03R\asinceMs\x12\x14\n" +
-	"\x05bytes\x18\a \x01(\x04R\x05bytes\"k\n" +
+	"\x05bytes\x18\a \x01(\x04R\x05bytes\x12\x12\n" +
+	"\x04told\x18\b \x01(\bR\x04told\x12\x16\n" +
+	"\x06result\x18\t \x01(\fR\x06result\x12\x16\n" +
+	"\x06source\x18\n" +
+	" \x01(\tR\x06source\"k\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPHASE_RUNNING\x10\x01\x12\x13\n" +
