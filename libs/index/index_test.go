@@ -80,7 +80,7 @@ func (m *model) check(t interface{ Fatalf(string, ...any) }, p *Part) {
 		got, ok, err := p.Find(id[:])
 		want, there := m.at[c]
 		there = there && !m.dead[want]
-		if err != nil || ok != there || ok && (got != Place{want, uint32(c), uint32(c + 1)}) {
+		if err != nil || ok != there || !ok && got != (Place{}) || ok && (got != Place{want, uint32(c), uint32(c + 1)}) {
 			t.Fatalf("chunk %d: found %v %v (%v), want %v %v", c, got, ok, err, want, there)
 		}
 	}

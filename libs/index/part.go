@@ -79,7 +79,8 @@ func (p *Part) Begin(topic [16]byte, next int64) error {
 	return p.write(func(*pebble.Batch) error { return nil })
 }
 
-// Find says where a chunk is. A chunk of a dead pack is not found.
+// Find says where a chunk is. A chunk of a dead pack is not found. What is not
+// found has no place.
 func (p *Part) Find(id []byte) (at Place, ok bool, err error) {
 	if err := p.dir.broken(); err != nil {
 		return at, false, err
@@ -100,10 +101,12 @@ func (p *Part) Find(id []byte) (at Place, ok bool, err error) {
 		return at, false, p.check(err)
 	}
 	if at.Pack, ok, err = p.name(no); err != nil || !ok {
-		return at, false, err
+		return Place{}, false, err
 	}
-	_, dead := p.dead[at.Pack]
-	return at, !dead, nil
+	if _, dead := p.dead[at.Pack]; dead {
+		return Place{}, false, nil
+	}
+	return at, true, nil
 }
 
 // name resolves a pack number. Neighbours share packs, so the last ones are kept.

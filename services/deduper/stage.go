@@ -46,7 +46,12 @@ type shared struct {
 
 // Stage reads cut chunks and tells which are known and which are fresh.
 func Stage(c Config, d Deps) stage.Stage {
+	return define(c, func(stage.Env) Deps { return d })
+}
+
+func define(c Config, deps func(stage.Env) Deps) stage.Stage {
 	return stage.Define(stageName, func(env stage.Env) (func(*stage.Room) (*room, error), error) {
+		d := deps(env)
 		s := &shared{env: env, deps: d, every: time.Duration(c.Flush), flushed: env.Now(),
 			dir: index.At(d.Dir, index.Options{CacheBytes: int64(c.Cache), Log: env.Log})}
 		return s.room, nil
