@@ -29,6 +29,7 @@ func (m *member) assigned(_ context.Context, _ *kgo.Client, got map[string][]int
 		m.run.tell(Note{Kind: Assigned, Part: n})
 		m.open(n, nil, 0)
 	}
+	m.run.tell(Note{Kind: Joined})
 }
 
 // adjust starts each table at its beginning, and tells each stream's feed what

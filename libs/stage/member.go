@@ -65,8 +65,8 @@ func (r *runner) join(ctx context.Context) (err error) {
 }
 
 func (m *member) options() []kgo.Opt {
-	return []kgo.Opt{
-		kgo.ClientID("holdfast-" + m.run.stage.Name), kgo.ConsumerGroup(m.run.group()),
+	opts := []kgo.Opt{
+		kgo.ClientID(m.run.group()), kgo.ConsumerGroup(m.run.group()),
 		kgo.ConsumeTopics(append(m.run.streams, m.run.tables...)...),
 		kgo.Balancers(newNumbers()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // a gap is counted and read on, never waited for
@@ -77,7 +77,12 @@ func (m *member) options() []kgo.Opt {
 		kgo.AdjustFetchOffsetsFn(m.adjust),
 		kgo.RecordPartitioner(partitioner{}),
 		kgo.ProducerLinger(time.Millisecond),
+		clientLog(m.run.env.Log),
 	}
+	if h, ok := m.run.env.Watch.(hooked); ok {
+		opts = append(opts, kgo.WithHooks(h.Hooks()...))
+	}
+	return opts
 }
 
 // poll moves what was fetched into the rooms, and never waits for one.

@@ -103,6 +103,16 @@ func RecallAt[R any, T proto.Message](t topics.Topic[T], begin func(R, Log) (fro
 	}}
 }
 
+// RecallRaw is RecallAt for a room that decodes rows itself, because it knows
+// what to make of one that does not decode. value is nil in a tombstone.
+func RecallRaw[R any, T proto.Message](t topics.Topic[T], begin func(R, Log) (from int64, err error),
+	h func(r R, key, value []byte, offset int64)) Port[R] {
+	return Port[R]{topics: []topics.Spec{t.Spec}, kind: table, begin: begin, handle: func(r R, _ *In, rec *kgo.Record) error {
+		h(r, rec.Key, rec.Value, rec.Offset)
+		return nil
+	}}
+}
+
 // Own is a table that the stage itself writes. Its rows come back through the
 // log, so h sees them acknowledged, in the log's order, a rival's too. State
 // that runs ahead of h is safe: a lost row ends the room, and with it that state.

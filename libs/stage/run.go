@@ -53,6 +53,7 @@ func run(ctx context.Context, s Stage, env Env) error {
 	}
 	r := &runner{stage: s, env: env, writes: map[string]bool{}, refused: map[string]string{}, specs: map[string]topics.Spec{}, ids: map[string][16]byte{}}
 	r.name()
+	r.tell(Note{Kind: Starting})
 	if err := r.check(ctx); err != nil {
 		return err
 	}

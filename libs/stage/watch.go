@@ -4,6 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kslog"
 )
 
 // Kind says what a Note is about.
@@ -18,6 +21,8 @@ const (
 	Lost      Kind = "lost"      // Count records left the log unread, or came back
 	Late      Kind = "overdue"   // a hold is older than its port allows
 	Recalled  Kind = "recalled"  // Count rows were read in Took
+	Starting  Kind = "starting"  // the stage looks for its topics and its group
+	Joined    Kind = "joined"    // we know which parts are ours, if any
 	Assigned  Kind = "assigned"  // Part is ours
 	Revoked   Kind = "revoked"   // Part is not ours any more
 	Committed Kind = "committed" // Offset, or Err
@@ -52,6 +57,21 @@ type nobody struct{}
 func (nobody) Begin(ctx context.Context, _ Note) context.Context { return ctx }
 func (nobody) End(context.Context, Note)                         {}
 func (nobody) Tell(Note)                                         {}
+
+// hooked is a Watch that also looks into the client.
+type hooked interface{ Hooks() []kgo.Hook }
+
+// clientLog is what the client says of itself, from warnings up: below that it
+// tells its whole life.
+func clientLog(l *slog.Logger) kgo.Opt {
+	return kgo.WithLogger(kslog.New(slog.New(warnings{l.Handler()})))
+}
+
+type warnings struct{ slog.Handler }
+
+func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+}
 
 // tell tells the watch, and the log what an operator must know.
 func (r *runner) tell(n Note) {
