@@ -1,0 +1,99 @@
+package ledger
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+)
+
+// Rows are rows of one table: Places, Events, Turns, Progresses or Founds.
+type Rows interface {
+	Table() string // without the database
+	Len() int
+	Origin(i int) Origin
+	// Only returns the rows whose origin keep says yes to.
+	Only(keep func(Origin) bool) Rows
+	// Slice returns rows i to j, j not included.
+	Slice(i, j int) Rows
+
+	insert() string
+	fill(b driver.Batch) error
+}
+
+type (
+	Places     []Place
+	Events     []Event
+	Turns      []Turn
+	Progresses []Progress
+	Founds     []Found
+)
+
+func (Places) Table() string     { return "chunk_log" }
+func (Events) Table() string     { return "stage_event" }
+func (Turns) Table() string      { return "backup_state" }
+func (Progresses) Table() string { return "progress" }
+func (Founds) Table() string     { return "machine" }
+
+func (r Places) Len() int     { return len(r) }
+func (r Events) Len() int     { return len(r) }
+func (r Turns) Len() int      { return len(r) }
+func (r Progresses) Len() int { return len(r) }
+func (r Founds) Len() int     { return len(r) }
+
+func (r Places) Origin(i int) Origin     { return r[i].Origin }
+func (r Events) Origin(i int) Origin     { return r[i].Origin }
+func (r Turns) Origin(i int) Origin      { return r[i].Origin }
+func (r Progresses) Origin(i int) Origin { return r[i].Origin }
+func (r Founds) Origin(i int) Origin     { return r[i].Origin }
+
+func (r Places) Slice(i, j int) Rows     { return r[i:j] }
+func (r Events) Slice(i, j int) Rows     { return r[i:j] }
+func (r Turns) Slice(i, j int) Rows      { return r[i:j] }
+func (r Progresses) Slice(i, j int) Rows { return r[i:j] }
+func (r Founds) Slice(i, j int) Rows     { return r[i:j] }
+
+func (r Places) Only(keep func(Origin) bool) Rows     { return only(r, keep) }
+func (r Events) Only(keep func(Origin) bool) Rows     { return only(r, keep) }
+func (r Turns) Only(keep func(Origin) bool) Rows      { return only(r, keep) }
+func (r Progresses) Only(keep func(Origin) bool) Rows { return only(r, keep) }
+func (r Founds) Only(keep func(Origin) bool) Rows     { return only(r, keep) }
+
+func (Places) insert() string     { return placeInsert }
+func (Events) insert() string     { return eventInsert }
+func (Turns) insert() string      { return turnInsert }
+func (Progresses) insert() string { return progressInsert }
+func (Founds) insert() string     { return foundInsert }
+
+func (r Places) fill(b driver.Batch) error     { return fill(b, placeColumns, r) }
+func (r Events) fill(b driver.Batch) error     { return fill(b, eventColumns, r) }
+func (r Turns) fill(b driver.Batch) error      { return fill(b, turnColumns, r) }
+func (r Progresses) fill(b driver.Batch) error { return fill(b, progressColumns, r) }
+func (r Founds) fill(b driver.Batch) error     { return fill(b, foundColumns, r) }
+
+var placeInsert, eventInsert, turnInsert, progressInsert, foundInsert = insertInto("chunk_log", placeColumns), insertInto("stage_event", eventColumns),
+	insertInto("backup_state", turnColumns), insertInto("progress", progressColumns), insertInto("machine", foundColumns)
+
+func only[R ~[]E, E interface{ origin() Origin }](rows R, keep func(Origin) bool) R {
+	return slices.DeleteFunc(slices.Clone(rows), func(e E) bool { return !keep(e.origin()) })
+}
+
+func (o Origin) origin() Origin { return o }
+
+func insertInto[R any](table string, cols []column[R]) string {
+	names := make([]string, len(cols))
+	for i, c := range cols {
+		names[i] = c.name
+	}
+	return fmt.Sprintf("INSERT INTO ledger.%s (%s)", table, strings.Join(names, ", "))
+}
+
+func fill[R any](b driver.Batch, cols []column[R], rows []R) error {
+	for i, c := range cols {
+		if err := c.add(b.Column(i), rows); err != nil {
+			return fmt.Errorf("column %s: %w", c.name, err)
+		}
+	}
+	return nil
+}
