@@ -1,0 +1,62 @@
+package restorer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/stage"
+	"github.com/holdfast-backup/holdfast/libs/vault"
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+const stageName = "restorer"
+
+// Config of the restorer.
+type Config struct {
+	// AtOnce is how many restores a process runs; the others wait. Default 2: one
+	// restore keeps two cores and one target busy.
+	AtOnce int `yaml:"at_once"`
+}
+
+// Default is the configuration without a file.
+func Default() Config { return Config{AtOnce: 2} }
+
+// Deps is what the restorer needs of the house. It is the one stage that holds
+// the private half of the vault's key.
+type Deps struct {
+	Vault  *vault.Vault
+	Reader *vault.Reader
+	Roots  []string // folders below which it writes
+}
+
+// Stage restores points on request.
+func Stage(c Config, d Deps) stage.Stage {
+	return stage.Define(stageName, func(env stage.Env) (func(*stage.Room) (*room, error), error) {
+		if c.AtOnce < 1 {
+			return nil, fmt.Errorf("%s: at_once is %d, the least is 1", stageName, c.AtOnce)
+		}
+		roots, err := realRoots(d.Roots)
+		if err != nil {
+			return nil, err
+		}
+		s := &shared{env: env, deps: d, roots: roots, slots: make(chan struct{}, c.AtOnce)}
+		return func(at *stage.Room) (*room, error) { return &room{shared: s, at: at, jobs: map[string]*job{}}, nil }, nil
+	},
+		stage.OnRaw(topics.RestoresRequested, (*room).requested),
+		stage.Own(topics.RestoresOpen, (*room).row),
+		stage.Emits[*room](topics.RestoresProgressed.Spec),
+		stage.Emits[*room](topics.RestoresCompleted.Spec),
+		stage.Every(time.Second, (*room).tick),
+	)
+}
+
+// shared is what the rooms of a process have in common.
+type shared struct {
+	env   stage.Env
+	deps  Deps
+	roots []string
+	slots chan struct{}
+}
+
+var errNoRoots = errors.New("this house restores nowhere: restore.roots is empty")

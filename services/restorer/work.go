@@ -1,0 +1,212 @@
+package restorer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/holdfast-backup/holdfast/libs/blob"
+	"github.com/holdfast-backup/holdfast/libs/vault"
+	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+const (
+	statusCompleted = "completed"
+	statusFailed    = "failed"
+	statusRefused   = "refused"
+)
+
+// refusal is what no retry cures, because the order itself is wrong.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+// patience is how long weather at the vault or the destination is waited for.
+const patience = 10 * time.Minute
+
+// run does one restore and returns its last word.
+func (r *room) run(ctx context.Context, row *schemas.RestoreOpen, resumed bool) schemas.RestoreCompleted {
+	id, _ := schemas.UUIDOf(row.Restore)
+	c := schemas.RestoreCompleted{Restore: id, StartedAt: time.UnixMilli(row.SinceMs).UTC()}
+	var req schemas.RestoreRequested
+	err := json.Unmarshal(row.Request, &req)
+	if err == nil {
+		c.Point, c.Destination = req.Point, req.Destination.Dir
+		err = r.restore(ctx, id, req, resumed, &c)
+	}
+	c.Status, c.DoneAt = statusCompleted, r.env.Now().UTC()
+	if err != nil {
+		c.Status, c.Reason = statusFailed, err.Error()
+		if _, ok := errors.AsType[refusal](err); ok {
+			c.Status = statusRefused
+		}
+	}
+	return c
+}
+
+func (r *room) restore(ctx context.Context, id schemas.UUID, req schemas.RestoreRequested, resumed bool, c *schemas.RestoreCompleted) error {
+	if err := r.allowed(req); err != nil {
+		return refusal{err}
+	}
+	var p *vault.Point
+	err := retry(ctx, func() (err error) {
+		p, err = r.deps.Reader.Point(ctx, req.Point)
+		return err
+	})
+	if errors.Is(err, blob.ErrNotExist) {
+		return refusal{fmt.Errorf("%s: %w", req.Point, errGone)}
+	}
+	if err != nil {
+		return err
+	}
+	placed, err := vault.Place(p, req.Files, req.Destination.Dir, req.Mapping)
+	if err != nil {
+		return refusal{err}
+	}
+	if err := free(placed, req.Force || resumed); err != nil {
+		return refusal{err}
+	}
+	told := r.progress(id, req.Point, placed)
+	for _, f := range placed {
+		err := retry(ctx, func() error { return r.deps.Reader.RestoreFile(ctx, p, f.File, f.Path, req.Force || resumed, told.at) })
+		if err != nil {
+			return err
+		}
+		c.Files, c.Size = append(c.Files, f.Path), c.Size+f.File.SizeBytes
+		told.file(f.File.SizeBytes)
+	}
+	c.Written = told.written
+	return nil
+}
+
+// allowed says what is wrong with an order, before anything is read.
+func (r *room) allowed(req schemas.RestoreRequested) error {
+	if req.Vault != "" && req.Vault != r.deps.Vault.Name {
+		return fmt.Errorf("vault %q is not here: this house has %q", req.Vault, r.deps.Vault.Name)
+	}
+	if req.As != "" && req.As != "raw" {
+		return fmt.Errorf("as %s: this house writes raw disks", req.As)
+	}
+	dir := req.Destination.Dir
+	if !filepath.IsAbs(dir) {
+		return fmt.Errorf("destination %q is no absolute path", dir)
+	}
+	if len(r.roots) == 0 {
+		return errNoRoots
+	}
+	real, err := realPath(dir)
+	if err != nil {
+		return err
+	}
+	for _, root := range r.roots {
+		if real == root || strings.HasPrefix(real, strings.TrimSuffix(root, "/")+"/") {
+			return nil
+		}
+	}
+	return fmt.Errorf("destination %s lies below none of restore.roots %v", dir, r.roots)
+}
+
+// realPath follows links as far as the path exists, so that no link leads out of
+// a root.
+func realPath(path string) (string, error) {
+	path = filepath.Clean(path)
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return real, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) || path == "/" {
+		return "", fmt.Errorf("destination: %w", err)
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return "", fmt.Errorf("destination: %s is a link that leads nowhere", path)
+	}
+	parent, err := realPath(filepath.Dir(path))
+	return filepath.Join(parent, filepath.Base(path)), err
+}
+
+func realRoots(roots []string) (real []string, err error) {
+	for _, root := range roots {
+		path, err := realPath(root)
+		if err != nil {
+			return nil, fmt.Errorf("restore.roots: %w", err)
+		}
+		real = append(real, path)
+	}
+	return real, nil
+}
+
+// free refuses to write over a file, before the first byte is restored.
+func free(placed []vault.Placed, force bool) error {
+	for _, f := range placed {
+		st, err := os.Lstat(f.Path)
+		if err == nil && (!force || st.IsDir()) {
+			return fmt.Errorf("%s is there already; force restores over files", f.Path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("destination: %w", err)
+		}
+	}
+	return nil
+}
+
+// retry waits for weather; damage, wrong keys and files in the way are told at once.
+func retry(ctx context.Context, f func() error) error {
+	b := backoff.NewExponentialBackOff(backoff.WithMaxInterval(30*time.Second), backoff.WithMaxElapsedTime(patience))
+	return backoff.Retry(func() error {
+		err := f()
+		for _, final := range []error{blob.ErrNotExist, vault.ErrDamaged, vault.ErrWrongKey, vault.ErrNoKey, fs.ErrExist, fs.ErrPermission} {
+			if errors.Is(err, final) {
+				return backoff.Permanent(err)
+			}
+		}
+		return err
+	}, backoff.WithContext(b, ctx))
+}
+
+// progress of one restore, told at most once a second.
+type progress struct {
+	room          *room
+	id            schemas.UUID
+	point         string
+	size          uint64
+	done, written uint64 // of whole files
+	current       uint64 // written of the file under way
+	last          time.Time
+}
+
+func (r *room) progress(id schemas.UUID, point string, placed []vault.Placed) *progress {
+	p := &progress{room: r, id: id, point: point}
+	for _, f := range placed {
+		p.size += f.File.SizeBytes
+	}
+	return p
+}
+
+func (p *progress) at(bytes, written uint64) {
+	p.current = written
+	now := p.room.env.Now()
+	if now.Sub(p.last) < time.Second {
+		return
+	}
+	p.last = now
+	e, err := p.room.event(topics.RestoresProgressed, fmt.Sprintf("%s/%d", p.id, now.UnixMilli()), p.id,
+		schemas.RestoreProgressed{Restore: p.id, Point: p.point, Size: p.size, Done: p.done + bytes})
+	if err != nil {
+		p.room.env.Log.Error("progress is not told", "restore", p.id, "err", err)
+		return
+	}
+	p.room.at.Emit(e)
+}
+
+func (p *progress) file(size uint64) {
+	p.done, p.written, p.current = p.done+size, p.written+p.current, 0
+}
