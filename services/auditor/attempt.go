@@ -13,7 +13,9 @@ type attempt struct {
 	lease  schemas.UUID
 	leased *schemas.BackupLeased // nil: only rows of it were recalled
 	failed *fault
-	over   bool // failed, superseded or judged: nothing of it is followed any more
+	untold bool   // the word that it failed may be lost
+	broken *fault // its rows contradict each other
+	over   bool   // failed, superseded or judged: nothing of it is followed any more
 
 	snapshot string
 	finished *schemas.Finished
@@ -25,6 +27,10 @@ type attempt struct {
 	rows       map[string]bool // rows of pages that count: names within the lease
 	totals     schemas.Totals
 	redundancy uint32
+
+	base    *base // once read
+	reading bool
+	later   []*page // wants that wait for the base
 
 	ready []*page // full, to be filed: taken by the caller
 	wants []*page // whose base page is to be read: taken by the caller
@@ -64,36 +70,30 @@ const (
 	closed      // its extent is closed: say so again
 )
 
-// expect takes extents.cut: what each page of an extent must come to hold. blanks:
-// all of it that is left is zero, and can be filed at once.
-func (a *attempt) expect(c *schemas.ExtentCut) (f fate, blanks []uint32, err *fault) {
+// expect takes extents.cut: what each page of an extent must come to hold. zero:
+// nothing but zeros, so that it is filed and closed at once, by its blankRow.
+func (a *attempt) expect(c *schemas.ExtentCut) (f fate, zero bool, err *fault) {
 	if err := a.of(c.SnapshotId); err != nil {
-		return done, nil, err
+		return done, false, err
 	}
 	id := extentID{c.File, c.Extent}
 	fl := a.file(c.File)
 	if err := fl.shaped(shapeOf(c)); err != nil {
-		return done, nil, err
+		return done, false, err
 	}
 	if fl.closed.has(c.Extent) {
-		return closed, nil, nil
+		return closed, false, nil
 	}
 	e := a.extent(id)
 	if err := e.expect(c, fl.filed.has); err != nil {
-		return done, nil, err
+		return done, false, err
 	}
 	if len(e.pages) == 0 {
-		delete(a.open, id)
 		fl.closed.add(c.Extent)
-		return closed, nil, nil
+		return closed, false, nil
 	}
-	if e.blank() {
-		for _, p := range c.Pages { // all of them: the row is the same whenever it is made
-			if s := shapeOf(c); p.Data == 0 && p.Zero == mask(s.places(p.No)) {
-				blanks = append(blanks, p.No)
-			}
-		}
-		return done, blanks, nil
+	if blank(c) {
+		return done, true, nil
 	}
 	for _, p := range e.pages {
 		if p.waits() && !p.wanted {
@@ -101,10 +101,10 @@ func (a *attempt) expect(c *schemas.ExtentCut) (f fate, blanks []uint32, err *fa
 			a.wants = append(a.wants, p)
 		}
 		if err := a.advance(p); err != nil {
-			return done, nil, err
+			return done, false, err
 		}
 	}
-	return held, nil, nil
+	return held, false, nil
 }
 
 // of takes the snapshot that a record is of: an attempt has one.
@@ -213,6 +213,6 @@ func (a *attempt) end() (holds []releaser) {
 	for _, e := range a.open {
 		holds = append(holds, e.holds...)
 	}
-	a.open, a.ready, a.wants = nil, nil, nil
+	a.open, a.ready, a.wants, a.later, a.base = nil, nil, nil, nil, nil
 	return holds
 }

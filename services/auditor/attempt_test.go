@@ -103,10 +103,10 @@ func (p *play) deliver(r any) {
 	f := done
 	switch r := r.(type) {
 	case *schemas.ExtentCut:
-		fate, blanks, err := p.a.expect(r)
+		fate, zero, err := p.a.expect(r)
 		p.no(err)
-		if f = fate; blanks != nil {
-			p.write(fmt.Sprintf("zero/%d/%d", r.File, r.Extent), blankRow(p.a, r, blanks))
+		if f = fate; zero {
+			p.write(fmt.Sprintf("zero/%d/%d", r.File, r.Extent), blankRow(p.a, r))
 		}
 	case answers:
 		fate, err := p.a.answer(r)

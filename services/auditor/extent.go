@@ -18,14 +18,15 @@ type releaser interface{ Release(events ...topics.Event) }
 // they are: an extent has all changed places of each of its pages, so it is the
 // smallest thing whose records need nothing from others.
 type extent struct {
-	id    extentID
-	cut   bool // its extents.cut is here: every page it has is in pages, or filed
-	shape shape
-	base  uint32 // file of the base point
-	based bool
-	pages map[uint32]*page // open ones; before the cut, those that were answered
-	holds []releaser
-	lands []<-chan struct{} // stragglers of map packs with pages of it: till then its records may be needed
+	id      extentID
+	cut     bool // its extents.cut is here: every page it has is in pages, or filed
+	shape   shape
+	base    uint32 // file of the base point
+	based   bool
+	pages   map[uint32]*page // open ones; before the cut, those that were answered
+	holds   []releaser
+	landing int               // map packs with pages of it that are being made rows
+	lands   []<-chan struct{} // stragglers of map packs with pages of it: till then its records may be needed
 }
 
 func (e *extent) page(no uint32) *page {
@@ -65,12 +66,12 @@ func (e *extent) expect(c *schemas.ExtentCut, filed func(page uint32) bool) *fau
 	return nil
 }
 
-// blank reports whether no page of it that is left holds or inherits anything.
-func (e *extent) blank() bool {
-	for _, p := range e.pages {
-		if !p.cut || p.data != 0 || p.inherit != 0 || p.filing {
+// blank reports whether every page of an extent is all zero.
+func blank(c *schemas.ExtentCut) bool {
+	for _, p := range c.Pages {
+		if p.Data != 0 || c.GridBytes == 0 || p.Zero != mask(shapeOf(c).places(p.No)) {
 			return false
 		}
 	}
-	return e.cut
+	return true
 }

@@ -15,10 +15,6 @@ func (a *attempt) exported(e *schemas.FileExported) *fault {
 	if e.Finished == nil {
 		return a.file(e.File).exported(e)
 	}
-	if b := a.leased.GetBase(); !bytes.Equal(e.Finished.BaseLease, b.GetLease()) {
-		return faultf(codeBase, "the exporter read against the base of lease %s, the lease names %s",
-			schemas.IDText(e.Finished.BaseLease), schemas.IDText(b.GetLease()))
-	}
 	a.finished = e.Finished
 	return a.of(e.Finished.SnapshotId)
 }
@@ -27,8 +23,15 @@ func (a *attempt) exported(e *schemas.FileExported) *fault {
 // known, every page it exported is filed under this lease, all of one snapshot
 // (which of checks), and nothing is left but to write the point.
 func (a *attempt) complete() (bool, *fault) {
+	if a.broken != nil {
+		return false, a.broken
+	}
 	if a.finished == nil || a.leased == nil {
 		return false, nil
+	}
+	if b := a.leased.GetBase(); !bytes.Equal(a.finished.BaseLease, b.GetLease()) {
+		return false, faultf(codeBase, "the exporter read against the base of lease %s, the lease names %s",
+			schemas.IDText(a.finished.BaseLease), schemas.IDText(b.GetLease()))
 	}
 	whole := uint32(0)
 	for _, f := range a.files {

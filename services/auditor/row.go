@@ -69,14 +69,14 @@ func appendRun(row *schemas.FiledPages, f filing) {
 
 // blankRow is the row of an extent all of which is zero. It depends on the extent
 // alone, so that it can be written twice under one name.
-func blankRow(a *attempt, c *schemas.ExtentCut, pages []uint32) *schemas.FiledPages {
+func blankRow(a *attempt, c *schemas.ExtentCut) *schemas.FiledPages {
 	row := &schemas.FiledPages{Run: a.run(), Totals: &schemas.Totals{}, SnapshotId: a.snapshot,
 		Closed: []*schemas.ClosedExtent{{File: c.File, Extent: c.Extent}}}
 	s := shapeOf(c)
-	for _, no := range pages {
-		p := &page{ext: &extent{id: extentID{c.File, c.Extent}}, no: no}
-		appendRun(row, filing{p: p, blank: true})
-		row.Totals.ZeroBytes += s.bytes(no, 1)
+	e := &extent{id: extentID{c.File, c.Extent}}
+	for _, p := range c.Pages {
+		appendRun(row, filing{p: &page{ext: e, no: p.No}, blank: true})
+		row.Totals.ZeroBytes += s.bytes(p.No, 1)
 	}
 	return row
 }
@@ -146,15 +146,21 @@ func (a *attempt) shut(id extentID, first, count uint32) {
 	}
 }
 
-// settle removes the extents that are closed and returns what is held for them.
-func (a *attempt) settle() (holds []releaser, lands []<-chan struct{}) {
+// settle removes the extents of which nothing is left to do, and returns which of
+// them are closed, what is held for them, and the stragglers to wait for.
+func (a *attempt) settle() (shut []*schemas.ClosedExtent, holds []releaser, lands []<-chan struct{}) {
 	for id, e := range a.open {
-		if a.file(id.file).closed.has(id.no) {
-			delete(a.open, id)
-			holds, lands = append(holds, e.holds...), append(lands, e.lands...)
+		over := a.file(id.file).closed.has(id.no)
+		if e.landing > 0 || !over && (e.cut || len(e.pages) > 0) {
+			continue
 		}
+		delete(a.open, id)
+		if over {
+			shut = append(shut, &schemas.ClosedExtent{File: id.file, Extent: id.no})
+		}
+		holds, lands = append(holds, e.holds...), append(lands, e.lands...)
 	}
-	return holds, lands
+	return shut, holds, lands
 }
 
 func addTotals(t, u *schemas.Totals) {

@@ -1,0 +1,186 @@
+package auditor
+
+import (
+	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+// onRow takes a row of pages.filed: recalled, our own come back, or a rival's. The
+// log's order is the only one that two auditors of a room agree on, so what must be
+// decided once (the verdict) is decided here.
+func (r *room) onRow(key []byte, row *schemas.PageFiled) {
+	id, name, lease, within, ok := splitKey(key)
+	if !ok {
+		r.log.Error("a row of pages.filed has a key that names nothing", "key", key)
+		return
+	}
+	if p := r.past[id]; p != nil {
+		if row != nil {
+			r.late(id, name, lease, row, p)
+		}
+		return
+	}
+	if row == nil {
+		if b := r.backups[id]; b != nil && name == rowCompleting && b.finishing == nil {
+			b.completing = nil
+		}
+		return
+	}
+	b := r.backup(id)
+	switch row := row.Row.(type) {
+	case *schemas.PageFiled_Lease:
+		r.sawLease(b, row.Lease)
+	case *schemas.PageFiled_File:
+		r.sawPart(b, lease, name, func(a *attempt) *fault { return a.exported(row.File) })
+	case *schemas.PageFiled_Pages:
+		r.sawPart(b, lease, name, func(a *attempt) *fault { return a.apply(within, row.Pages) })
+	case *schemas.PageFiled_Completing:
+		if b.completing == nil && b.verdict == nil {
+			b.completing = row.Completing
+		}
+	case *schemas.PageFiled_Verdict:
+		r.sawVerdict(b, row.Verdict)
+	}
+}
+
+// sawPart applies a row to its attempt. A fault here is that of rivals who filed
+// under one lease; it is told when the attempt is looked at.
+func (r *room) sawPart(b *backup, lease schemas.UUID, name string, apply func(*attempt) *fault) {
+	a := b.attempt(lease)
+	if a.over {
+		r.stale = append(r.stale, staleRow{b.id, name})
+		return
+	}
+	if f := apply(a); f != nil && a.broken == nil {
+		a.broken = f
+	}
+	b.look = true
+}
+
+func (r *room) sawLease(b *backup, s *schemas.LeaseSeen) {
+	l := s.GetLeased()
+	if checkRun(l.GetRun()) != nil {
+		return
+	}
+	a := b.attempt(schemas.UUID(l.Run.Lease))
+	if a.leased == nil {
+		a.leased = l
+	}
+	if s.Failed && a.failed == nil {
+		a.failed = &fault{s.Code, s.Reason, s.Permanent}
+		a.untold = !r.live // its word may have been lost with the room that wrote this
+		release(a.end())
+	}
+	if b.cur != a && (b.cur == nil || l.Run.Attempt > b.cur.run().GetAttempt()) {
+		if b.cur != nil {
+			release(b.cur.end())
+		}
+		b.cur = a
+		r.Post(func() { r.complain(r.unpark(b)) })
+	}
+}
+
+// sawVerdict takes the first verdict in the log for the verdict. A rival's other
+// one is overwritten, so that the log ends as it began.
+func (r *room) sawVerdict(b *backup, v *schemas.Verdict) {
+	switch {
+	case b.verdict == nil:
+		b.verdict = v
+		for _, a := range b.attempts {
+			release(a.end())
+		}
+		for _, w := range b.withdrawn {
+			w.hold.Release()
+		}
+		b.withdrawn = nil
+	case v.Status != b.verdict.Status:
+		b.restate = true
+	case v.Told:
+		b.verdict.Told = true
+	}
+	if r.live {
+		r.Post(func() { r.complain(r.act(b)) })
+	}
+}
+
+// late is a row of a backup whose verdict was told: verdict and leases stay as
+// they are, all else goes.
+func (r *room) late(id schemas.UUID, name string, lease schemas.UUID, row *schemas.PageFiled, p *past) {
+	switch row := row.Row.(type) {
+	case *schemas.PageFiled_Lease:
+		p.add(lease)
+	case *schemas.PageFiled_Verdict:
+		if row.Verdict.Status != p.status {
+			r.Emit(r.row(id, rowVerdict, &schemas.PageFiled{Row: &schemas.PageFiled_Verdict{Verdict: p.verdict()}}))
+		}
+	default:
+		r.Emit(r.row(id, name, nil))
+	}
+}
+
+// staleRow is a row of an attempt that is over, written by a rival or by a landing
+// that came too late.
+type staleRow struct {
+	backup schemas.UUID
+	name   string
+}
+
+// sweep deletes rows of attempts that are over. While a backup is completing, the
+// rows of the attempt that completes it may be needed to make its point again.
+func (r *room) sweep(b *backup) {
+	if b.completing != nil || b.finishing != nil {
+		return
+	}
+	for _, a := range b.attempts {
+		if a.over || a.leased == nil {
+			r.Emit(r.gone(b, a)...)
+		}
+		if a.leased == nil {
+			delete(b.attempts, a.lease)
+		}
+	}
+}
+
+func (r *room) sweepStale() {
+	var keep []staleRow
+	for _, s := range r.stale {
+		if b := r.backups[s.backup]; b != nil && (b.completing != nil || b.finishing != nil) {
+			keep = append(keep, s)
+			continue
+		}
+		r.Emit(r.row(s.backup, s.name, nil))
+	}
+	r.stale = keep
+}
+
+// names are the rows of an attempt's pages and files.
+func (a *attempt) names() (names []string) {
+	for within := range a.rows {
+		names = append(names, pagesRow(a.lease[:], within))
+	}
+	run := &schemas.Run{Lease: a.lease[:]}
+	for _, f := range a.files {
+		for part := range f.parts {
+			names = append(names, fileRow(&schemas.FileExported{Run: run, File: f.no, Part: part}))
+		}
+	}
+	if a.finished != nil {
+		names = append(names, fileRow(&schemas.FileExported{Run: run, Finished: a.finished}))
+	}
+	return names
+}
+
+// gone are the tombstones of an attempt's pages and files, after which it remembers none.
+func (r *room) gone(b *backup, a *attempt) (out []topics.Event) {
+	for _, name := range a.names() {
+		out = append(out, r.row(b.id, name, nil))
+	}
+	a.rows, a.files, a.finished = map[string]bool{}, map[uint32]*file{}, nil
+	return out
+}
+
+func release(holds []releaser) {
+	for _, h := range holds {
+		h.Release()
+	}
+}
