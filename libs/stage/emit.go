@@ -3,11 +3,10 @@ package stage
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
+	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/holdfast-backup/holdfast/topics"
@@ -58,24 +57,29 @@ func (m *member) emit(ctx context.Context, recs []*kgo.Record, done func(error))
 			if last {
 				done(lost)
 				m.flying.Add(-1)
-				m.spoiled(lost)
+				if lost != nil && m.life.Err() == nil {
+					m.spoiled()
+				}
 			}
 		})
 	}
 }
 
-// fatal are the answers after which an idempotent producer may never be
-// believed again: its numbers and the broker's have parted.
-var fatal = []error{kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.InvalidProducerIDMapping, kerr.UnknownProducerID,
-	kerr.OutOfOrderSequenceNumber, kerr.ClusterAuthorizationFailed}
-
-// spoiled ends the membership, and with it the client, if err is fatal.
-func (m *member) spoiled(err error) {
-	for _, f := range fatal {
-		if errors.Is(err, f) {
-			m.end(err)
-		}
+// spoiled asks, after a lost emit, whether the client can write at all. A
+// broker that refuses it a producer id (as one with a full disk does) is not
+// asked again by the same client: that ends the membership, and a new client begins.
+func (m *member) spoiled() {
+	if !m.asking.CompareAndSwap(false, true) {
+		return
 	}
+	m.alive.Go(func() {
+		defer m.asking.Store(false)
+		ctx, cancel := context.WithTimeout(m.life, time.Second)
+		defer cancel()
+		if _, _, err := m.cl.ProducerID(ctx); err != nil && ctx.Err() == nil {
+			m.end(fmt.Errorf("producer: %w", err))
+		}
+	})
 }
 
 // partitioner takes the partition that an event names, else the key's.

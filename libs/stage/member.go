@@ -31,6 +31,7 @@ type member struct {
 	kill     context.CancelFunc
 	draining atomic.Bool
 	flying   atomic.Int64  // emits not acknowledged
+	asking   atomic.Bool   // see spoiled
 	holds    sync.Mutex    // see Hold; taken before a room's lock
 	commits  chan struct{} // held over the network, so not a mutex: synctest must see us wait
 	alive    sync.WaitGroup

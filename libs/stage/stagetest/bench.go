@@ -33,6 +33,8 @@ type Bench struct {
 	Stage   stage.Stage
 	// Log is lent to the members that join from now on. It is silent until set.
 	Log *slog.Logger
+	// Watch is told what the bench is told, of members that join from now on. May be nil.
+	Watch stage.Watch
 	// Skew is how far the clock of members that join from now on is from the bench's.
 	Skew time.Duration
 

@@ -56,6 +56,9 @@ func (b *Bench) Join(torn float64) *Member {
 	b.up = append(b.up, m)
 	skew := b.Skew
 	env := stage.Env{Region: Region, Worker: m.id, Now: func() time.Time { return time.Now().Add(skew) }, Log: b.Log, Kafka: append(b.Kafka(m.dial), kgo.ClientID(m.id)), Watch: b}
+	if b.Watch != nil {
+		env.Watch = both{b, b.Watch}
+	}
 	go func() { m.done <- stage.Run(ctx, b.Stage, env) }()
 	return m
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/holdfast-backup/holdfast/libs/stage"
@@ -26,6 +27,23 @@ func (b *Bench) Tell(n stage.Note) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.notes = append(b.notes, n)
+}
+
+// both tells the bench, and a Watch under test.
+type both struct {
+	b *Bench
+	stage.Watch
+}
+
+func (w both) End(ctx context.Context, n stage.Note) { w.b.Tell(n); w.Watch.End(ctx, n) }
+func (w both) Tell(n stage.Note)                     { w.b.Tell(n); w.Watch.Tell(n) }
+
+// Hooks are those of the Watch under test.
+func (w both) Hooks() []kgo.Hook {
+	if h, ok := w.Watch.(interface{ Hooks() []kgo.Hook }); ok {
+		return h.Hooks()
+	}
+	return nil
 }
 
 // Dump logs the last n notes that tell of trouble.

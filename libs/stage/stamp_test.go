@@ -1,0 +1,111 @@
+package stage_test
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/stage"
+	"github.com/holdfast-backup/holdfast/libs/stage/stagetest"
+	"github.com/holdfast-backup/holdfast/libs/watch"
+)
+
+// relay hands on what it gets, at once or after a hold, and some of it abroad.
+var relay = stage.Define("relay", func(env stage.Env) (func(*stage.Room) (*clerk, error), error) {
+	if env.Parts(open.Spec) != 2 {
+		panic("open is called before the counts are known")
+	}
+	return func(*stage.Room) (*clerk, error) { return &clerk{}, nil }, nil
+}, stage.On(leased, func(_ *clerk, in *stage.In, j words) error {
+	time.Sleep(40 * time.Millisecond)
+	if j.Value == "held" {
+		h := in.Hold()
+		time.AfterFunc(time.Second, func() { h.Release(say(open, "held", "x")) })
+		return nil
+	}
+	in.Emit(say(open, j.Value, "x").To(1))
+	in.Emit(say(open, "abroad", "x").For("test-2").To(0))
+	return nil
+}), stage.Emits[*clerk](open.Spec))
+
+const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+// What is emitted carries the way of its input: one stamp more, and the trace.
+func TestTheWayOfARecordRidesWithIt(t *testing.T) {
+	stagetest.Run(t, 0, relay, 2, func(b *stagetest.Bench) {
+		b.Cluster.CreateTopic(open.In("test-2"), 1, nil)
+		b.Join(0)
+		first := lease("a", "first")
+		first.Headers = map[string]string{"traceparent": parent}
+		b.Send(first)
+		b.Settled()
+		recs := b.Records(open.In(stagetest.Region))
+		if len(recs) != 1 || recs[0].Partition != 1 || len(b.Records(open.In("test-2"))) != 1 {
+			b.T.Fatalf("records: %v", recs)
+		}
+		again := lease("a", "held")
+		again.Headers = map[string]string{}
+		for _, h := range recs[0].Headers {
+			again.Headers[h.Key] = string(h.Value)
+		}
+		b.Send(again)
+		b.Settled()
+		for _, rec := range b.Records(open.In(stagetest.Region)) {
+			stamps, err := stage.StampsOf(rec.Headers)
+			if err != nil {
+				b.T.Fatal(err)
+			}
+			want, busy := 1, int64(40_000)
+			if string(rec.Key) == "held" {
+				want, busy = 2, 1_040_000
+			}
+			if len(stamps) != want || string(stage.Headers(rec.Headers).Get("traceparent")) != parent {
+				b.T.Fatalf("%s carries %v", rec.Key, rec.Headers)
+			}
+			if own := stamps[want-1]; own.Stage != "relay" || own.BusyUs < busy || own.BusyUs > busy+20_000 || own.Worker != "member-1" || own.StartUs == 0 || own.WaitUs < 0 {
+				b.T.Errorf("%s is stamped %v", rec.Key, own)
+			}
+		}
+	})
+}
+
+func metricsOf(t *testing.T, m *watch.Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
+}
+
+// Metrics, health and traces tell what a room does.
+func TestTelemetry(t *testing.T) {
+	m, h := watch.NewMetrics(), &watch.Health{}
+	stagetest.Run(t, 0, clerking, 2, func(b *stagetest.Bench) {
+		late = nil
+		b.Watch = stage.Telemetry(m, h, nil)
+		member := b.Join(0)
+		b.Send(lease("a", "one"), lease("b", "bad"), lease("c", "held"))
+		time.Sleep(5 * time.Second)
+		if _, ready := h.State(); !ready {
+			b.T.Error("not ready")
+		}
+		text := metricsOf(t, m)
+		for _, want := range []string{
+			`holdfast_stage_inputs_total{outcome="done",stage="clerk",topic="test-1.jobs.leased"} 2`,
+			`holdfast_stage_inputs_total{outcome="refused",stage="clerk",topic="test-1.jobs.leased"} 1`,
+			`holdfast_stage_held_records{stage="clerk",topic="test-1.jobs.leased"} 1`,
+			`holdfast_stage_lag_records{stage="clerk",topic="test-1.jobs.leased"} 1`,
+			`holdfast_stage_rooms{stage="clerk",state="ready"} 2`,
+			`holdfast_kafka_connects_total`,
+		} {
+			if !strings.Contains(text, want) {
+				b.T.Errorf("no %s", want)
+			}
+		}
+		member.Leave()
+		if text := metricsOf(t, m); !strings.Contains(text, `holdfast_stage_held_records{stage="clerk",topic="test-1.jobs.leased"} 0`) ||
+			!strings.Contains(text, `holdfast_stage_rooms{stage="clerk",state="all"} 0`) {
+			b.T.Error("a room that is gone still counts")
+		}
+	})
+}
