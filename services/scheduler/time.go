@@ -78,3 +78,5 @@ func (s *state) epochTurned(t *schemas.EpochTurned) {
 }
 
 func (s *state) targetTurned(t *schemas.TargetTurned) { s.targets[t.GetTarget()] = t }
+
+func (s *state) targetGone(name string) { delete(s.targets, name) }

@@ -1,0 +1,91 @@
+package scheduler
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/holdfast-backup/holdfast/schemas"
+)
+
+// resolved is what a request means: machines to back up, and names that are
+// none, each with why.
+type resolved struct {
+	machines []*schemas.Machine
+	unknown  []unknown
+}
+
+type unknown struct{ name, why string }
+
+// resolve finds the machines of a request, each once, in the order of their keys.
+func (v *inventory) resolve(r *request) resolved {
+	found := map[string]*schemas.Machine{}
+	var out resolved
+	said := map[string]bool{}
+	for _, name := range r.machines {
+		if said[name] {
+			continue
+		}
+		said[name] = true
+		switch ms := v.named(name); len(ms) {
+		case 0:
+			out.unknown = append(out.unknown, unknown{name, v.whyUnknown(name)})
+		case 1:
+			found[machineKey(ms[0])] = ms[0]
+		default:
+			out.unknown = append(out.unknown, unknown{name, whyAmbiguous(name, ms)})
+		}
+	}
+	if len(r.selectors) > 0 {
+		for key, m := range v.machines {
+			if slices.ContainsFunc(r.selectors, func(s selector) bool { return s.matches(m) }) {
+				found[key] = m
+			}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		out.machines = append(out.machines, found[key])
+	}
+	return out
+}
+
+func (s selector) matches(m *schemas.Machine) bool {
+	return (s.source == "" || s.source == m.GetSource()) && s.name.MatchString(m.GetName())
+}
+
+func (v *inventory) whyUnknown(name string) string {
+	why := fmt.Sprintf("%q is no machine", name)
+	if near := v.near(name); len(near) > 0 {
+		for i, n := range near {
+			near[i] = fmt.Sprintf("%q", n)
+		}
+		return why + "; near: " + strings.Join(near, ", ")
+	}
+	return why
+}
+
+const listedMax = 8 // names that a reason repeats
+
+func whyAmbiguous(name string, ms []*schemas.Machine) string {
+	paths := make([]string, 0, listedMax)
+	for _, m := range ms[:min(len(ms), listedMax)] {
+		paths = append(paths, fmt.Sprintf("%q", schemas.MachineRefOf(m).Path()))
+	}
+	return fmt.Sprintf("%q means %d machines: %s; say which, as source/id", name, len(ms), strings.Join(paths, ", "))
+}
+
+// whyNothing says why a job has no machine at all.
+func (r resolved) whyNothing(v *inventory) string {
+	if len(r.unknown) == 0 {
+		return fmt.Sprintf("no machine matches: %d are known, of %d sources", len(v.machines), len(v.listed))
+	}
+	var whys []string
+	for _, u := range r.unknown[:min(len(r.unknown), listedMax)] {
+		whys = append(whys, u.why)
+	}
+	if more := len(r.unknown) - len(whys); more > 0 {
+		whys = append(whys, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(whys, "; ")
+}

@@ -1,0 +1,42 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/stage"
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+// beat is how often the scheduler looks at the clock: a backoff of 5 s is kept
+// to a fifth, and a beat costs a walk over the room's machines.
+const beat = time.Second
+
+// Stage is the scheduler: orders in, leases out.
+func Stage(c Config) stage.Stage {
+	return stage.Define("scheduler", func(env stage.Env) (func(*stage.Room) (*room, error), error) {
+		return func(r *stage.Room) (*room, error) { return newRoom(c, env, r), nil }, nil
+	},
+		stage.Recall(topics.MachinesFound, (*room).found),
+		stage.Own(topics.MachinesTended, (*room).tended),
+		stage.Whole(topics.EpochsTurned, (*room).epoch),
+		stage.Whole(topics.TargetsTurned, (*room).target),
+		stage.On(topics.BackupsQueued, (*room).ordered),
+		stage.On(topics.ExportsEnded, (*room).exported),
+		stage.On(topics.BackupsJudged, (*room).judged),
+		stage.Every(beat, (*room).tick),
+		stage.Emits[*room](topics.BackupsLeased.Spec),
+	)
+}
+
+// Intake is the stage before it: requests in, orders and refusals out.
+func Intake() stage.Stage {
+	return stage.Define("intake", func(env stage.Env) (func(*stage.Room) (*intake, error), error) {
+		parts := env.Parts(topics.BackupsQueued.Spec)
+		return func(r *stage.Room) (*intake, error) { return newIntake(env, r, parts), nil }, nil
+	},
+		stage.Whole(topics.MachinesFound, (*intake).found),
+		stage.OnRaw(topics.BackupsRequested, (*intake).requested),
+		stage.Emits[*intake](topics.BackupsQueued.Spec),
+		stage.Emits[*intake](topics.BackupsLeased.Spec),
+	)
+}
