@@ -104,7 +104,37 @@ func (s *Source) Prepare(ctx context.Context, o source.Order) (source.Snapshot, 
 	if err := s.hook(ctx, "pre", s.o.Pre, dir, o); err != nil {
 		return nil, err
 	}
-	return s.look(ctx, dir, o)
+	snap, err := s.look(ctx, dir, o)
+	if err != nil {
+		return nil, err
+	}
+	if !snap.tree.young(time.Now()) {
+		return snap, nil
+	}
+	// What was written in this tick of the file system's clock may be written in it
+	// again, and have no other ctime.
+	select {
+	case <-time.After(tick):
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if snap, err = s.look(ctx, dir, o); err != nil {
+		return nil, err
+	}
+	return snap, nil
+}
+
+// tick is longer than that of any kernel's clock (HZ = 100).
+const tick = 20 * time.Millisecond
+
+// young reports whether a file changed within the last tick.
+func (t *tree) young(now time.Time) bool {
+	for i := range t.files {
+		if age := now.Sub(time.Unix(t.files[i].ctime.Sec, t.files[i].ctime.Nsec)); age > -tick && age < tick {
+			return true
+		}
+	}
+	return false
 }
 
 // Resume looks again, and finds the snapshot if nothing has changed since.

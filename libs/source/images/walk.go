@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"sort"
+	"strings"
 	"syscall"
 
 	"github.com/holdfast-backup/holdfast/libs/source"
@@ -17,6 +18,9 @@ import (
 // depthMax of folders in a machine. Deeper ones are no machine but somebody's
 // archive, or a loop of mounts.
 const depthMax = 16
+
+// nameMax is Linux's bound of a file's name.
+const nameMax = 255
 
 // entry is one regular file of a machine, as it stood.
 type entry struct {
@@ -43,7 +47,7 @@ func (t *tree) find(format string, args ...any) {
 // isMachine reports whether a folder's name is one of a machine. Hidden folders
 // are a file system's or a datastore's own, and lost+found is fsck's.
 func isMachine(name string) bool {
-	return name != "" && name[0] != '.' && name != "lost+found"
+	return name != "" && name[0] != '.' && name != "lost+found" && len(name) <= nameMax && !strings.ContainsRune(name, 0)
 }
 
 // walk lists the regular files of a machine. What is not regular is a finding:

@@ -1,0 +1,261 @@
+// Package sourcetest is the suite that every source passes, and a source in
+// memory that passes it.
+package sourcetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/holdfast-backup/holdfast/libs/source"
+	"github.com/holdfast-backup/holdfast/schemas"
+)
+
+// World is a source under test, with the hands to change what is behind it.
+type World struct {
+	Source source.Source
+	// Set gives a machine a disk with these bytes; the machine is made if need be.
+	Set func(machine, key string, b []byte)
+	// Destroy removes a machine.
+	Destroy func(machine string)
+	// Left lists what is left at the source of snapshots of ours.
+	Left func() []string
+}
+
+// Run checks what the contract promises.
+func Run(t *testing.T, open func(t *testing.T) World) {
+	for name, f := range map[string]func(*testing.T, World){
+		"list": list, "read": read, "tracked": tracked, "resume": resume, "end": end, "gone": gone, "exclude": exclude, "cancel": cancel,
+	} {
+		t.Run(name, func(t *testing.T) { f(t, open(t)) })
+	}
+}
+
+func content(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	r := rand.New(rand.NewPCG(seed, 0))
+	for i := range b {
+		if i/8192%3 != 1 { // with holes
+			b[i] = byte(r.Uint32())
+		}
+	}
+	return b
+}
+
+func order(machine string) source.Order {
+	return source.Order{Machine: machine, Name: "holdfast-b-" + machine}
+}
+
+func prepare(t *testing.T, w World, o source.Order) source.Snapshot {
+	t.Helper()
+	s, err := w.Source.Prepare(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// bytesOf reads a file from off by what Changed names, and the rest as before.
+func bytesOf(t *testing.T, s source.Snapshot, f source.File, since string, before []byte, off int64) []byte {
+	t.Helper()
+	out := make([]byte, f.Size)
+	if since != "" {
+		copy(out, before)
+	}
+	r, err := s.Open(t.Context(), f, off)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	last := int64(0)
+	for rg, err := range s.Changed(t.Context(), f, since) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rg.Len <= 0 || rg.Off < last || rg.Off+rg.Len > f.Size {
+			t.Fatalf("range %+v after %d, of a file of %d bytes", rg, last, f.Size)
+		}
+		last = rg.Off + rg.Len
+		if last <= off {
+			continue
+		}
+		from := max(rg.Off, off)
+		if err := r.ReadAt(t.Context(), out[from:last], from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func list(t *testing.T, w World) {
+	w.Set("a", "disk", content(1, 5000))
+	w.Set("b", "disk", content(2, 5000))
+	inv, err := w.Source.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, m := range inv.Machines {
+		ids = append(ids, m.ID)
+		if !utf8.ValidString(m.ID) || m.Name == "" {
+			t.Errorf("machine %q has name %q", m.ID, m.Name)
+		}
+	}
+	if slices.Sort(ids); !slices.Equal(ids, []string{"a", "b"}) {
+		t.Errorf("listed %q, want a and b", ids)
+	}
+	w.Destroy("a")
+	if inv, err = w.Source.List(t.Context()); err != nil || len(inv.Machines) != 1 {
+		t.Errorf("listed %v, %v after one of two is gone", inv, err)
+	}
+}
+
+func read(t *testing.T, w World) {
+	disks := map[string][]byte{"d0": content(1, 3<<20+17), "d1": content(2, 1), "d2": {}, "d3": make([]byte, 1<<20)}
+	for key, b := range disks {
+		w.Set("m", key, b)
+	}
+	s := prepare(t, w, order("m"))
+	if id := s.ID(); id == "" || len(id) > 128 {
+		t.Errorf("snapshot id %q", id)
+	}
+	last := ""
+	for _, f := range s.Files() {
+		if f.Key <= last || !utf8.ValidString(f.Key) {
+			t.Errorf("file %q after %q", f.Key, last)
+		}
+		last = f.Key
+		want, ok := disks[f.Key]
+		if !ok {
+			continue
+		}
+		delete(disks, f.Key)
+		if f.Size != int64(len(want)) || !bytes.Equal(bytesOf(t, s, f, "", nil, 0), want) {
+			t.Errorf("file %q is not what it was", f.Key)
+		}
+		if half := f.Size / 2; !bytes.Equal(bytesOf(t, s, f, "", nil, half)[half:], want[half:]) {
+			t.Errorf("the second half of %q is not what it was", f.Key)
+		}
+	}
+	if len(disks) > 0 {
+		t.Errorf("files are missing: %d", len(disks))
+	}
+	if worth, err := s.Check(t.Context()); err != nil || worth.Level < schemas.Consistency_CONSISTENCY_CRASH {
+		t.Errorf("a machine that stood still is worth %v, %v", worth, err)
+	}
+}
+
+func tracked(t *testing.T, w World) {
+	old := content(1, 1<<20)
+	w.Set("m", "disk", old)
+	o := order("m")
+	s := prepare(t, w, o)
+	since := s.Files()[0].ChangeID
+	if err := w.Source.End(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	now := append(slices.Clone(old), content(3, 50000)...)
+	copy(now[300000:], make([]byte, 10000))
+	w.Set("m", "disk", now)
+	o.Name += "-2"
+	s = prepare(t, w, o)
+	f := s.Files()[0]
+	if since != "" {
+		if got := bytesOf(t, s, f, since, old, 0); !bytes.Equal(got, now) {
+			t.Error("base and changed ranges do not make up the file")
+		}
+	}
+	for _, id := range []string{"no such change id"} {
+		for _, err := range s.Changed(t.Context(), f, id) {
+			if !errors.Is(err, source.ErrUntracked) {
+				t.Errorf("changes since %q: %v, want ErrUntracked", id, err)
+			}
+			break
+		}
+	}
+}
+
+func resume(t *testing.T, w World) {
+	want := content(1, 1<<20)
+	w.Set("m", "disk", want)
+	o := order("m")
+	s := prepare(t, w, o)
+	again, err := w.Source.Resume(t.Context(), o, s.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if again.ID() != s.ID() || !slices.Equal(again.Files(), s.Files()) || !bytes.Equal(bytesOf(t, again, again.Files()[0], "", nil, 0), want) {
+		t.Error("the snapshot that was resumed is another one")
+	}
+	if _, err := w.Source.Resume(t.Context(), o, "another"); !errors.Is(err, source.ErrGone) {
+		t.Errorf("resume of another id: %v, want ErrGone", err)
+	}
+}
+
+func end(t *testing.T, w World) {
+	w.Set("m", "disk", content(1, 5000))
+	o := order("m")
+	if err := w.Source.End(t.Context(), o); err != nil {
+		t.Errorf("end of what was never begun: %v", err)
+	}
+	prepare(t, w, o)
+	for range 2 {
+		if err := w.Source.End(t.Context(), o); err != nil {
+			t.Error(err)
+		}
+	}
+	if left := w.Left(); len(left) > 0 {
+		t.Errorf("left at the source: %q", left)
+	}
+	prepare(t, w, o)
+	w.Destroy("m")
+	if err := w.Source.End(t.Context(), o); err != nil || len(w.Left()) > 0 {
+		t.Errorf("end with the machine gone: %v, left %q", err, w.Left())
+	}
+}
+
+func gone(t *testing.T, w World) {
+	for _, id := range []string{"nobody", "", "..", ".", "a/b", "../m", "a\x00b", strings.Repeat("x", 5000)} {
+		if _, err := w.Source.Prepare(t.Context(), order(id)); !errors.Is(err, source.ErrGone) {
+			t.Errorf("prepare machine %.20q: %v, want ErrGone", id, err)
+		}
+	}
+}
+
+func exclude(t *testing.T, w World) {
+	w.Set("m", "keep.raw", content(1, 5000))
+	w.Set("m", "swap.raw", content(2, 5000))
+	o := order("m")
+	o.Exclude = []string{"swap*"}
+	for _, f := range prepare(t, w, o).Files() {
+		if f.Key == "swap.raw" {
+			t.Error("an excluded disk is there")
+		}
+	}
+}
+
+func cancel(t *testing.T, w World) {
+	w.Set("m", "disk", content(1, 5000))
+	s := prepare(t, w, order("m"))
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	f := s.Files()[0]
+	r, err := s.Open(t.Context(), f, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.ReadAt(ctx, make([]byte, 10), 0); err == nil {
+		t.Error("a read goes on under a context that has ended")
+	}
+	if _, err := s.Check(ctx); err == nil {
+		t.Error("a check goes on under a context that has ended")
+	}
+}
