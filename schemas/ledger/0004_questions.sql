@@ -42,25 +42,25 @@ GROUP BY region, source, machine, backup;
 CREATE OR REPLACE VIEW ledger.where_is AS
 SELECT
   b.*,
-  p.read_bytes AS filed_bytes,
-  p.filed_pages AS filed_pages,
-  greatest(b.told_at, p.at) AS heard_at,
-  e.stages AS stages
+  filed_bytes,
+  filed_pages,
+  greatest(told_at, filed_at) AS heard_at,
+  stages
 FROM (SELECT * FROM ledger.backups WHERE backup = {backup:UUID}) AS b
 LEFT JOIN
 (
-  SELECT backup, attempt, max(read_bytes) AS read_bytes, max(filed_pages) AS filed_pages, max(progress.at) AS at
-  FROM ledger.progress
+  SELECT backup AS f_backup, attempt AS f_attempt, max(p.read_bytes) AS filed_bytes, max(p.filed_pages) AS filed_pages, max(p.at) AS filed_at
+  FROM ledger.progress AS p
   WHERE backup = {backup:UUID}
   GROUP BY backup, attempt
-) AS p ON p.backup = b.backup AND p.attempt = b.attempt
+) AS f ON f_backup = b.backup AND f_attempt = b.attempt
 LEFT JOIN
 (
-  SELECT backup, groupUniqArray(stage) AS stages
+  SELECT backup AS e_backup, groupUniqArray(stage) AS stages
   FROM ledger.stage_event
   WHERE backup = {backup:UUID} AND at > now() - INTERVAL 10 MINUTE
   GROUP BY backup
-) AS e ON e.backup = b.backup;
+) AS e ON e_backup = b.backup;
 
 -- Who has no good backup of the last N hours? A backup is as old as its snapshot.
 CREATE OR REPLACE VIEW ledger.no_good_backup AS
