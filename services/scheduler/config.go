@@ -18,12 +18,15 @@ type Limits struct {
 	Attempts uint32 `yaml:"attempts"`
 }
 
-// Config of the stage.
+// Config of both stages, the scheduler and its intake.
 type Config struct {
 	Limits `yaml:",inline"`
+	// Listing is how long the intake lets a request that means nothing yet wait
+	// for sources that were never listed: a big vCenter takes half a minute.
+	Listing time.Duration `yaml:"listing"`
 }
 
 // Default holds for any size of house.
 func Default() Config {
-	return Config{Limits{Silence: 15 * time.Minute, Cap: 72 * time.Hour, Retell: time.Hour, Attempts: 5}}
+	return Config{Limits: Limits{Silence: 15 * time.Minute, Cap: 72 * time.Hour, Retell: time.Hour, Attempts: 5}, Listing: time.Minute}
 }

@@ -20,11 +20,12 @@ type intake struct {
 	log       *slog.Logger
 	parts     int32 // of backups.queued
 	opened    time.Time
+	listing   time.Duration
 	inventory *inventory
 }
 
-func newIntake(env stage.Env, r *stage.Room, parts int32) *intake {
-	return &intake{room: r, now: env.Now, log: env.Log, parts: parts, opened: env.Now(), inventory: newInventory()}
+func newIntake(c Config, env stage.Env, r *stage.Room, parts int32) *intake {
+	return &intake{room: r, now: env.Now, log: env.Log, parts: parts, opened: env.Now(), listing: c.Listing, inventory: newInventory()}
 }
 
 func (i *intake) found(key []byte, row *schemas.MachineFound) { i.inventory.take(string(key), row) }
@@ -48,7 +49,7 @@ func (i *intake) requested(in *stage.In, raw stage.Raw) error {
 		i.cancel(in, r)
 		return nil
 	}
-	j, wait := i.inventory.jobOf(r, i.opened, i.now())
+	j, wait := i.inventory.jobOf(r, i.opened, i.now(), i.listing)
 	if wait {
 		return fmt.Errorf("job %s means machines that are not known yet: waiting for the first listing of a source", r.job)
 	}

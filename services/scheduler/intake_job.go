@@ -14,13 +14,10 @@ type job struct {
 	refusals []*schemas.BackupLeased
 }
 
-// listing is how long a request that means nothing yet waits for sources that
-// were never listed: a first listing of a big vCenter takes half a minute.
-const listing = 60 * time.Second
-
 // jobOf makes a job of a request at a time. wait is true while sources may still
-// come that it means; opened is when this room could first see them.
-func (v *inventory) jobOf(r *request, opened, now time.Time) (j job, wait bool) {
+// come that it means: for listing, from when the record came or the room was
+// opened, whichever is later.
+func (v *inventory) jobOf(r *request, opened, now time.Time, listing time.Duration) (j job, wait bool) {
 	if at := r.options.GetNotAfterMs(); now.UnixMilli() > at {
 		return r.refused(fmt.Sprintf("expired: it was not to begin after %s", schemas.MilliTime(at).Format(time.RFC3339))), false
 	}

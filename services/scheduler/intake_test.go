@@ -77,7 +77,7 @@ func TestRequests(t *testing.T) {
 		"endless name": {`{"machines":["` + strings.Repeat("x", 2000) + `"]}`, `refused job of 0: data.machines[0]: is a name of 2000 bytes, at most 1024`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			stagetest.Run(t, 0, Intake(), 2, func(b *stagetest.Bench) {
+			stagetest.Run(t, 0, Intake(Default()), 2, func(b *stagetest.Bench) {
 				b.Send(machines...)
 				b.Join(0)
 				b.Send(backupEvent("x", c.data))
@@ -91,7 +91,7 @@ func TestRequests(t *testing.T) {
 			})
 		})
 	}
-	stagetest.Run(t, 0, Intake(), 2, func(b *stagetest.Bench) {
+	stagetest.Run(t, 0, Intake(Default()), 2, func(b *stagetest.Bench) {
 		b.Join(0)
 		b.Send(requestEvent("y", schemas.TypeBackupCancel, fmt.Sprintf(`{"job":%q}`, cancel)))
 		b.Settled()
@@ -103,7 +103,7 @@ func TestRequests(t *testing.T) {
 
 // A record that is no event is told under the id of its place, and kept.
 func TestBadEvents(t *testing.T) {
-	stagetest.Run(t, 0, Intake(), 2, func(b *stagetest.Bench) {
+	stagetest.Run(t, 0, Intake(Default()), 2, func(b *stagetest.Bench) {
 		b.Send(foundRow("vc-a", "", ""))
 		b.Join(0)
 		at := b.Send(bare("hello"), bare(""), requestEvent("v2", "dev.holdfast.backup.requested.v2", `{}`),
@@ -135,7 +135,7 @@ func TestBadEvents(t *testing.T) {
 
 // A request may come before the first listing; it waits, but not for ever.
 func TestRequestsWaitForTheFirstListing(t *testing.T) {
-	stagetest.Run(t, 0, Intake(), 2, func(b *stagetest.Bench) {
+	stagetest.Run(t, 0, Intake(Default()), 2, func(b *stagetest.Bench) {
 		b.Join(0)
 		b.Send(backupEvent("x", `{"machines":["db-07"]}`))
 		time.Sleep(20 * time.Second)
@@ -148,11 +148,11 @@ func TestRequestsWaitForTheFirstListing(t *testing.T) {
 			b.T.Errorf("got %s", got)
 		}
 	})
-	stagetest.Run(t, 0, Intake(), 2, func(b *stagetest.Bench) {
+	stagetest.Run(t, 0, Intake(Default()), 2, func(b *stagetest.Bench) {
 		b.Join(0)
 		b.Send(backupEvent("x", `{"machines":["db-07"]}`))
 		sent := time.Now()
-		if !b.Settled() || time.Since(sent) < listing || time.Since(sent) > 3*listing {
+		if !b.Settled() || time.Since(sent) < Default().Listing || time.Since(sent) > 3*Default().Listing {
 			b.T.Errorf("settled after %v", time.Since(sent))
 		}
 		if got := toldOf(b); got != `refused job of 0: "db-07" is no machine` {

@@ -29,10 +29,10 @@ func Stage(c Config) stage.Stage {
 }
 
 // Intake is the stage before it: requests in, orders and refusals out.
-func Intake() stage.Stage {
+func Intake(c Config) stage.Stage {
 	return stage.Define("intake", func(env stage.Env) (func(*stage.Room) (*intake, error), error) {
 		parts := env.Parts(topics.BackupsQueued.Spec)
-		return func(r *stage.Room) (*intake, error) { return newIntake(env, r, parts), nil }, nil
+		return func(r *stage.Room) (*intake, error) { return newIntake(c, env, r, parts), nil }, nil
 	},
 		stage.Whole(topics.MachinesFound, (*intake).found),
 		stage.OnRaw(topics.BackupsRequested, (*intake).requested),
