@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/holdfast-backup/holdfast/libs/blob"
@@ -68,37 +70,36 @@ func (s *Store) commit(group []*pending) {
 		})
 	}
 	bytes.Wait()
-	dirs := map[string]error{}
+	var dirs []string
 	for _, p := range group {
 		if p.err == nil {
 			p.err = s.name(p)
 		}
 		os.Remove(p.file.Name())
-		for d := range p.dirs {
-			dirs[d] = nil
-		}
+		dirs = slices.AppendSeq(dirs, maps.Keys(p.dirs))
 	}
+	slices.Sort(dirs)
+	dirs = slices.Compact(dirs)
+	errs := make([]error, len(dirs))
 	var names sync.WaitGroup
-	var mu sync.Mutex
-	for d := range dirs {
-		names.Go(func() {
-			err := syncDir(s.path(d))
-			mu.Lock()
-			defer mu.Unlock()
-			dirs[d] = err
-		})
+	for i, d := range dirs {
+		names.Go(func() { errs[i] = syncDir(s.path(d)) })
 	}
 	names.Wait()
+	flushed := map[string]error{}
+	for i, d := range dirs {
+		flushed[d] = errs[i]
+	}
 	for _, p := range group {
-		s.settle(p, dirs)
+		s.settle(p, flushed)
 	}
 }
 
 // settle says how p ended. That a name is taken is an answer only when it is
 // durable, so whoever finds it flushes it too.
-func (s *Store) settle(p *pending, dirs map[string]error) {
+func (s *Store) settle(p *pending, flushed map[string]error) {
 	for d := range p.dirs {
-		if err := dirs[d]; err != nil {
+		if err := flushed[d]; err != nil {
 			p.err = err
 			return
 		}
