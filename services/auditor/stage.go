@@ -37,12 +37,19 @@ type Deps struct {
 
 // Stage judges backups: it files pages, completes backups, and says how they ended.
 func Stage(c Config, d Deps) stage.Stage {
+	return define(c, func(stage.Env) (Deps, error) { return d, nil })
+}
+
+func define(c Config, deps func(stage.Env) (Deps, error)) stage.Stage {
 	return stage.Define("auditor", func(env stage.Env) (func(*stage.Room) (*room, error), error) {
 		if c.Window <= 0 {
 			return nil, errors.New("auditor: window must be longer than nothing")
 		}
-		h := newHouse(c, d, env)
-		return h.room, nil
+		d, err := deps(env)
+		if err != nil {
+			return nil, err
+		}
+		return newHouse(c, d, env).room, nil
 	},
 		stage.On(topics.BackupsLeased, (*room).onLeased),
 		stage.On(topics.FilesExported, (*room).onFile),

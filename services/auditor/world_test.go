@@ -233,3 +233,29 @@ func (w *world) answer(e *schemas.ExtentCut, cp *schemas.CutPage, places []vault
 		w.said = append(w.said, r)
 	}
 }
+
+// truthOf is a file of pages that are all data.
+func truthOf(pages uint32) map[uint32][]vault.PagePlace {
+	out := make([]vault.PagePlace, pages*64)
+	for i := range out {
+		out[i] = chunk(testID("new", 0, uint64(i)), uint64(i))
+	}
+	return map[uint32][]vault.PagePlace{0: out}
+}
+
+// dataPage adds a page to an extent whose places are these chunks.
+func (w *world) dataPage(e *schemas.ExtentCut, no uint32, places []vault.PagePlace) {
+	cp := &schemas.CutPage{No: no}
+	var at []uint64
+	var ids []byte
+	for i, p := range places {
+		cp.Data |= 1 << i
+		at, ids = append(at, uint64(no)*64+uint64(i)), append(ids, p.ID[:]...)
+	}
+	d := cut.PageDigest(at, ids)
+	cp.Digest = d[:]
+	e.Pages = append(e.Pages, cp)
+	for part := range 2 {
+		w.answer(e, cp, places, part)
+	}
+}
