@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-backup/holdfast/libs/conf"
+	"github.com/holdfast-backup/holdfast/libs/ledger"
+	"github.com/holdfast-backup/holdfast/services/holdfast/house"
+)
+
+func (a *app) ledgerCommand() *cobra.Command {
+	c := &cobra.Command{Use: "ledger QUESTION|sql", Short: "Ask ClickHouse what happened",
+		Example: "  holdfast ledger no-good-backup 24\n  holdfast ledger sql 'SELECT count() FROM ledger.chunk_log'"}
+	for _, q := range ledger.Questions {
+		use := q.Name
+		for _, arg := range q.Args {
+			use += " [" + strings.ToUpper(arg.Name) + "]"
+		}
+		c.AddCommand(&cobra.Command{Use: use, Short: q.Text, Args: cobra.MaximumNArgs(len(q.Args)),
+			RunE: func(c *cobra.Command, args []string) error {
+				l, err := a.openLedger()
+				if err != nil {
+					return err
+				}
+				defer l.Close()
+				got, err := l.Ask(c.Context(), q.Name, args...)
+				return a.answer(got, err)
+			}})
+	}
+	c.AddCommand(&cobra.Command{Use: "sql QUERY", Short: "Any query that reads", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			l, err := a.openLedger()
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			got, err := l.Query(c.Context(), args[0])
+			return a.answer(got, err)
+		}})
+	return c
+}
+
+// openLedger is the ledger of the configuration, else of what runs on the data
+// folder, as the user who can only read.
+func (a *app) openLedger() (*ledger.Ledger, error) {
+	if cfg, err := conf.Load(a.configPath()); err == nil && cfg.Ledger.Addr != "" {
+		pass, err := house.Passphrase(cfg.Ledger.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("ledger: %w", err)
+		}
+		return ledger.Open(ledger.Config{Addr: cfg.Ledger.Addr, User: cfg.Ledger.User, Password: string(pass)})
+	}
+	r, err := house.ReadRunFile(a.data)
+	if err != nil {
+		return nil, err
+	}
+	if r.Ledger == nil {
+		return nil, errors.New("this house is blind: it has no ledger; backups go on")
+	}
+	return ledger.Open(ledger.Config{Addr: r.Ledger.Addr, User: r.Ledger.User, Password: r.Ledger.Password})
+}
+
+func (a *app) answer(got ledger.Answer, err error) error {
+	if errors.Is(err, ledger.ErrUsage) {
+		return usage(err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w (backups go on without the ledger)", err)
+	}
+	rows := make([][]string, len(got.Rows))
+	list := make([]map[string]any, len(got.Rows))
+	for i, r := range got.Rows {
+		list[i] = map[string]any{}
+		for j, v := range r {
+			rows[i] = append(rows[i], fmt.Sprint(v))
+			list[i][got.Columns[j]] = v
+		}
+	}
+	return a.table(map[string]any{"rows": list}, got.Columns, rows)
+}

@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/holdfast-backup/holdfast/libs/stage/client"
+	"github.com/holdfast-backup/holdfast/libs/vault"
+	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+func (a *app) restoreCommand() *cobra.Command {
+	var req schemas.RestoreRequested
+	var wait bool
+	c := &cobra.Command{
+		Use:   "restore POINT --to DIR [--file PATH ...]",
+		Short: "Restore a machine, or files of it, through the service",
+		Long: "POINT is a path as `holdfast points` prints it, 8 characters or more of a backup's id, or a machine\n" +
+			"for its newest point. DIR lies below one of restore.roots of the service.",
+		Example: "  holdfast restore web-01 --to /var/lib/holdfast/restored/web-01\n" +
+			"  holdfast restore 7c1f9a2e --to /srv/back --file disk0.raw --force",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if req.Destination.Dir == "" {
+				return usage(errors.New("restore needs --to"))
+			}
+			if req.Destination.Dir, err = filepath.Abs(req.Destination.Dir); err != nil {
+				return err
+			}
+			cfg, v, err := a.openVault(c.Context())
+			if err != nil {
+				return err
+			}
+			ring, err := vault.LoadRing(cfg.Keys.Dir, vault.MapKey)
+			if err != nil {
+				return err
+			}
+			r, err := v.Reader(ring)
+			if err != nil {
+				return err
+			}
+			all, _, err := points(c.Context(), r)
+			if err != nil {
+				return err
+			}
+			p, err := pick(all, args[0])
+			if err != nil {
+				return err
+			}
+			req.Point = p.Path
+			return a.restore(c.Context(), req, wait)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&req.Destination.Dir, "to", "", "the folder to restore into")
+	f.StringArrayVar(&req.Files, "file", nil, "only this file; may be repeated")
+	f.BoolVar(&req.Force, "force", false, "restore over files that are there")
+	f.BoolVar(&wait, "wait", true, "show progress until the end")
+	return c
+}
+
+func (a *app) restore(ctx context.Context, req schemas.RestoreRequested, wait bool) error {
+	cl, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	id := uuid.NewString()
+	restore := schemas.RestoreID(eventSource(), id)
+	if err := publish(ctx, cl, topics.RestoresRequested, id, req, restore.String()); err != nil {
+		return err
+	}
+	a.say("restore %s", restore)
+	if !wait {
+		return nil
+	}
+	end, err := a.followRestore(ctx, cl, restore)
+	if errors.Is(err, context.Canceled) {
+		a.say("restore %s goes on", restore)
+		return quiet(exitStopped)
+	}
+	if err != nil {
+		return err
+	}
+	if a.format == "json" {
+		if err := a.printJSON(a.out, map[string]any{"result": end}); err != nil {
+			return err
+		}
+	}
+	switch end.Status {
+	case "completed":
+		if a.format != "json" {
+			fmt.Fprintf(a.out, "restored %s, %s written, to %s in %.1f s\n", human(end.Size), human(end.Written), end.Destination, end.DoneAt.Sub(end.StartedAt).Seconds())
+		}
+		return nil
+	case "refused":
+		return refused(fmt.Errorf("restore %s refused: %s", restore, end.Reason))
+	}
+	return fmt.Errorf("restore %s failed: %s", restore, end.Reason)
+}
+
+// followRestore shows a restore until it has ended.
+func (a *app) followRestore(ctx context.Context, cl *client.Client, id schemas.UUID) (end schemas.RestoreCompleted, err error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		last := time.Time{}
+		for rec, err := range cl.Follow(ctx, topics.RestoresProgressed.Spec, time.Hour) {
+			if err != nil {
+				return // the end, which is followed beside, will tell
+			}
+			e, err := schemas.DecodeEvent(rec.Headers, rec.Value)
+			if err != nil {
+				continue
+			}
+			p, err := schemas.ReadData[schemas.RestoreProgressed](e)
+			if err == nil && p.Restore == id && p.Size > 0 && time.Since(last) > time.Second {
+				last = time.Now()
+				a.say("%s restored %.0f%% of %s", last.UTC().Format(time.RFC3339), 100*float64(p.Done)/float64(p.Size), human(p.Size))
+			}
+		}
+	}()
+	for rec, err := range cl.Follow(ctx, topics.RestoresCompleted.Spec, time.Hour) {
+		if err != nil {
+			return end, err
+		}
+		e, err := schemas.DecodeEvent(rec.Headers, rec.Value)
+		if err != nil {
+			continue
+		}
+		if end, err := schemas.ReadData[schemas.RestoreCompleted](e); err == nil && end.Restore == id {
+			return end, nil
+		}
+	}
+	return end, ctx.Err()
+}

@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/holdfast-backup/holdfast/libs/blob/file"
+	"github.com/holdfast-backup/holdfast/libs/vault"
+	"github.com/holdfast-backup/holdfast/services/holdfast/house"
+)
+
+// cold is a vault that is read without any service of ours: targets and
+// passphrase are all there is.
+type cold struct {
+	app        *app
+	at         []string
+	passphrase string
+}
+
+func (a *app) vaultCommand() *cobra.Command {
+	v := &cold{app: a}
+	c := &cobra.Command{
+		Use:   "vault --at FOLDER ... list|show|restore|verify",
+		Short: "Read a vault with nothing but its targets and its passphrase",
+		Example: "  holdfast vault --at /mnt/a --at /mnt/b --passphrase-file key list\n" +
+			"  holdfast vault --at /var/lib/holdfast/vault restore web-01 --to /srv/back",
+	}
+	f := c.PersistentFlags()
+	f.StringArrayVar(&v.at, "at", nil, "a target, or a folder of targets; may be repeated")
+	f.StringVar(&v.passphrase, "passphrase-file", "", "default <data>/keys/passphrase, else asked for")
+	var to string
+	var files []string
+	var force, deep bool
+	restore := &cobra.Command{Use: "restore POINT --to DIR", Short: "Restore a machine, or files of it", Args: cobra.ExactArgs(1),
+		Example: "  holdfast vault --at /mnt/vault restore web-01 --to /srv/back\n  holdfast vault --at /mnt/vault restore web-01 --to /srv/back --file disk0.raw",
+		RunE: func(c *cobra.Command, args []string) error {
+			if to == "" {
+				return usage(errors.New("restore needs --to"))
+			}
+			return v.restore(c.Context(), args[0], to, files, force)
+		}}
+	restore.Flags().StringVar(&to, "to", "", "the folder to restore into")
+	restore.Flags().StringArrayVar(&files, "file", nil, "only this file; may be repeated")
+	restore.Flags().BoolVar(&force, "force", false, "restore over files that are there")
+	verify := &cobra.Command{Use: "verify [POINT]", Short: "Look for every shard; with --deep read and check each", Args: cobra.MaximumNArgs(1),
+		Example: "  holdfast vault --at /mnt/vault verify\n  holdfast vault --at /mnt/vault verify web-01 --deep",
+		RunE: func(c *cobra.Command, args []string) error {
+			r, _, err := v.open(c.Context())
+			if err != nil {
+				return err
+			}
+			return a.verify(c.Context(), r, args, deep)
+		}}
+	verify.Flags().BoolVar(&deep, "deep", false, "read and check every byte")
+	c.AddCommand(restore, verify,
+		&cobra.Command{Use: "list", Short: "Points", Args: cobra.NoArgs, Example: "  holdfast vault --at /mnt/vault list\n  holdfast vault --at /mnt/vault list -o json",
+			RunE: func(c *cobra.Command, _ []string) error {
+				_, ring, err := v.open(c.Context())
+				if err != nil {
+					return err
+				}
+				opened, err := v.vault(c.Context())
+				if err != nil {
+					return err
+				}
+				return a.listPoints(c.Context(), opened, ring, nil)
+			}},
+		&cobra.Command{Use: "show POINT", Short: "One point and its files", Args: cobra.ExactArgs(1), Example: "  holdfast vault --at /mnt/vault show web-01\n  holdfast vault --at /mnt/vault show 7c1f9a2e -o json",
+			RunE: func(c *cobra.Command, args []string) error { return v.show(c.Context(), args[0]) }})
+	return c
+}
+
+// targets finds the folders that hold a vault.json.
+func (v *cold) targets() (all []vault.Target, err error) {
+	if len(v.at) == 0 {
+		return nil, usage(errors.New("vault needs --at"))
+	}
+	var found []string
+	for _, at := range v.at {
+		if isTarget(at) {
+			found = append(found, at)
+			continue
+		}
+		below, err := filepath.Glob(filepath.Join(at, "*"))
+		if err != nil {
+			return nil, err
+		}
+		for _, dir := range below {
+			if isTarget(dir) {
+				found = append(found, dir)
+			}
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no target in %s: a target is a folder with a vault.json", strings.Join(v.at, ", "))
+	}
+	for _, dir := range found {
+		s, err := file.Open(dir)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, vault.Target{Name: dir, Store: s})
+	}
+	return all, nil
+}
+
+func isTarget(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "vault.json"))
+	return err == nil
+}
+
+func (v *cold) vault(ctx context.Context) (*vault.Vault, error) {
+	targets, err := v.targets()
+	if err != nil {
+		return nil, err
+	}
+	return vault.Open(ctx, targets)
+}
+
+func (v *cold) open(ctx context.Context) (*vault.Reader, *vault.Ring, error) {
+	opened, err := v.vault(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	pass, err := v.secret()
+	if err != nil {
+		return nil, nil, err
+	}
+	ring, err := house.OpenKeys(ctx, opened, pass)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := opened.Reader(ring)
+	return r, ring, err
+}
+
+func (v *cold) secret() ([]byte, error) {
+	if v.passphrase != "" {
+		return house.Passphrase(v.passphrase)
+	}
+	pass, err := house.Passphrase(filepath.Join(v.app.data, "keys", "passphrase"))
+	if err == nil || !errors.Is(err, os.ErrNotExist) {
+		return pass, err
+	}
+	if f, ok := v.app.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprint(v.app.err, "passphrase: ")
+		defer fmt.Fprintln(v.app.err)
+		return term.ReadPassword(int(f.Fd()))
+	}
+	return nil, errors.New("no passphrase: give --passphrase-file")
+}
+
+func (v *cold) find(ctx context.Context, name string) (*vault.Reader, point, error) {
+	r, _, err := v.open(ctx)
+	if err != nil {
+		return nil, point{}, err
+	}
+	all, _, err := points(ctx, r)
+	if err != nil {
+		return nil, point{}, err
+	}
+	p, err := pick(all, name)
+	return r, p, err
+}
+
+func (v *cold) show(ctx context.Context, name string) error {
+	_, p, err := v.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	var rows [][]string
+	for _, f := range p.Files {
+		rows = append(rows, []string{f.Name, f.Kind, v.app.bytesOf(f.Size)})
+	}
+	return v.app.table(p, []string{"FILE", "KIND", "SIZE"}, rows)
+}
+
+func (v *cold) restore(ctx context.Context, name, to string, files []string, force bool) error {
+	r, p, err := v.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	placed, err := vault.Place(p.object, files, to, nil)
+	if err != nil {
+		return refused(err)
+	}
+	start := time.Now()
+	var size, written uint64
+	for _, f := range placed {
+		var last uint64
+		if err := r.RestoreFile(ctx, p.object, f.File, f.Path, force, func(_, n uint64) { last = n }); err != nil {
+			if errors.Is(err, os.ErrExist) {
+				return refused(fmt.Errorf("%w; --force restores over it", err))
+			}
+			return err
+		}
+		size, written = size+f.File.SizeBytes, written+last
+		v.app.say("%s", f.Path)
+	}
+	if v.app.format == "json" {
+		return v.app.printJSON(v.app.out, map[string]any{"result": map[string]any{"point": p.Path, "sizeBytes": size, "writtenBytes": written}})
+	}
+	_, err = fmt.Fprintf(v.app.out, "restored %s, %s written, in %.1f s; every chunk's name compared\n", human(size), human(written), time.Since(start).Seconds())
+	return err
+}

@@ -1,0 +1,160 @@
+// Package demo is the whole walk on three small machines, each step shown and
+// checked: what it says was seen, and it fails where it was not.
+package demo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/services/holdfast/house"
+	"github.com/holdfast-backup/holdfast/services/holdfast/up"
+)
+
+// Runner runs one command of the command line against the demo's data folder and
+// returns what it printed; the demo does nothing that a person could not type.
+type Runner func(ctx context.Context, args ...string) (out []byte, err error)
+
+// Options of a demo.
+type Options struct {
+	Data  string // emptied first
+	Out   io.Writer
+	Log   *slog.Logger
+	Blind bool
+	Run   Runner
+}
+
+// walk is a demo under way.
+type walk struct {
+	Options
+	machines []machine
+	spare    *pool
+	step     int
+	began    time.Time
+}
+
+// Run walks. Its error is the first thing that was not as it must be.
+func Run(ctx context.Context, o Options) error {
+	w := &walk{Options: o, began: time.Now()}
+	if err := w.prepare(); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ready, ended := make(chan house.RunFile, 1), make(chan error, 1)
+	go func() {
+		ended <- up.Up(ctx, up.Options{Data: w.data(), Images: []string{w.images()}, K: 2, M: 1, Say: io.Discard, Log: o.Log, Blind: o.Blind,
+			Ready: func(r house.RunFile) { ready <- r }})
+	}()
+	select {
+	case r := <-ready:
+		w.did("everything is up: broker at %s, %s, a vault of 2+1 shards on three folders", r.Kafka[0], ledgerWord(r))
+	case err := <-ended:
+		return fmt.Errorf("up: %w", err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := w.live(ctx); err != nil {
+		return err
+	}
+	stop()
+	if err := <-ended; err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	if err := w.cold(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	w.say("\nAll is equal, after %s. The data folder is %s: holdfast up --data %s goes on from here.", time.Since(w.began).Round(time.Second), w.data(), w.data())
+	return nil
+}
+
+func ledgerWord(r house.RunFile) string {
+	if r.Ledger == nil {
+		return "no ledger"
+	}
+	return "ClickHouse at " + r.Ledger.Addr
+}
+
+func (w *walk) data() string   { return filepath.Join(w.Data, "data") }
+func (w *walk) images() string { return filepath.Join(w.Data, "machines") }
+
+func (w *walk) say(format string, a ...any) { fmt.Fprintf(w.Out, format+"\n", a...) }
+
+// did says a step that was seen to be true.
+func (w *walk) did(format string, a ...any) {
+	w.step++
+	w.say("✓ %d. %s  [%.0f s]", w.step, fmt.Sprintf(format, a...), time.Since(w.began).Seconds())
+}
+
+// prepare makes the machines on an empty folder. A folder that is not a demo's
+// is not touched.
+func (w *walk) prepare() error {
+	mark := filepath.Join(w.Data, "demo")
+	if entries, err := os.ReadDir(w.Data); err == nil && len(entries) > 0 {
+		if _, err := os.Stat(mark); err != nil {
+			return fmt.Errorf("%s is not empty and no demo's: choose another --data", w.Data)
+		}
+		if err := os.RemoveAll(w.Data); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(w.Data, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(mark, nil, 0o644); err != nil {
+		return err
+	}
+	var err error
+	if w.machines, w.spare, err = makeMachines(w.images()); err != nil {
+		return fmt.Errorf("make machines: %w", err)
+	}
+	w.did("three machines, each a 256 MiB disk with an ext4 file system made of this computer's files, and a descriptor")
+	return nil
+}
+
+// equal compares what was restored with a machine, byte by byte.
+func (w *walk) equal(m machine, dir string) error {
+	for _, name := range []string{"disk0.raw", "domain.xml"} {
+		a, b := filepath.Join(w.images(), m.name, name), filepath.Join(dir, name)
+		if err := sameBytes(a, b); err != nil {
+			return fmt.Errorf("restored %s: %w", m.name, err)
+		}
+	}
+	return nil
+}
+
+func sameBytes(a, b string) error {
+	fa, err := os.Open(a)
+	if err != nil {
+		return err
+	}
+	defer fa.Close()
+	fb, err := os.Open(b)
+	if err != nil {
+		return err
+	}
+	defer fb.Close()
+	bufA, bufB := make([]byte, 1<<20), make([]byte, 1<<20)
+	for at := int64(0); ; {
+		n, errA := io.ReadFull(fa, bufA)
+		m, errB := io.ReadFull(fb, bufB)
+		if n != m || !bytes.Equal(bufA[:n], bufB[:m]) {
+			return fmt.Errorf("%s and %s differ within 1 MiB of byte %d", a, b, at)
+		}
+		at += int64(n)
+		if errA != nil || errB != nil {
+			if end(errA) && end(errB) {
+				return nil
+			}
+			return errors.Join(errA, errB)
+		}
+	}
+}
+
+func end(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }

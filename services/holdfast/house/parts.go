@@ -1,0 +1,210 @@
+package house
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/holdfast-backup/holdfast/libs/blob/file"
+	"github.com/holdfast-backup/holdfast/libs/conf"
+	"github.com/holdfast-backup/holdfast/libs/source"
+	"github.com/holdfast-backup/holdfast/libs/source/images"
+	"github.com/holdfast-backup/holdfast/libs/staging"
+	"github.com/holdfast-backup/holdfast/libs/vault"
+)
+
+// Parts are what stages are made of, each opened once, when the first stage asks
+// for it: a process opens only what its stages need, and needs only their keys.
+type Parts struct {
+	Conf *conf.Config
+	Log  *slog.Logger
+
+	ctx     context.Context
+	targets func() ([]vault.Target, error)
+	vault   func() (*vault.Vault, error)
+	writer  func() (*vault.Writer, error)
+	staging func() (*staging.Share, error)
+	sealed  func() (*staging.Sealed, error)
+	private func() (*vault.Ring, error)
+}
+
+// NewParts opens nothing. ctx bounds the opening of parts, not their life.
+func NewParts(ctx context.Context, c *conf.Config, log *slog.Logger) *Parts {
+	p := &Parts{Conf: c, Log: log, ctx: ctx}
+	p.targets = sync.OnceValues(func() ([]vault.Target, error) { return Targets(c) })
+	p.vault = sync.OnceValues(p.openVault)
+	p.writer = sync.OnceValues(p.openWriter)
+	p.staging = sync.OnceValues(func() (*staging.Share, error) {
+		if len(c.Staging) == 0 {
+			return nil, errors.New("staging: no share is configured")
+		}
+		return staging.Open(c.Staging[0].Share, staging.Options{PoolBytes: int64(c.Staging[0].Window)})
+	})
+	p.sealed = sync.OnceValues(func() (*staging.Sealed, error) {
+		if c.Sealed.Share == "" {
+			return nil, errors.New("sealed.share: no folder is configured")
+		}
+		return staging.OpenSealed(c.Sealed.Share, int64(c.Sealed.Reserve))
+	})
+	p.private = sync.OnceValues(p.openPrivate)
+	return p
+}
+
+// Close ends what lives on its own.
+func (p *Parts) Close() {
+	if w, err := p.writer(); err == nil {
+		w.Close()
+	}
+}
+
+// Targets opens the stores of the vault.
+func Targets(c *conf.Config) (all []vault.Target, err error) {
+	if len(c.Vault.Targets) == 0 {
+		return nil, errors.New("vault.targets: none is configured")
+	}
+	for _, t := range c.Vault.Targets {
+		s, err := file.Open(t.Path)
+		if err != nil {
+			return nil, fmt.Errorf("target %s: %w", t.Name, err)
+		}
+		all = append(all, vault.Target{Name: t.Name, Store: s})
+	}
+	return all, nil
+}
+
+// Settings are the vault's, as the configuration wants them.
+func Settings(c *conf.Config) vault.Settings {
+	return vault.Settings{Name: c.Vault.Name, Region: c.Region, GridBytes: uint32(c.Vault.Grid),
+		Compression: c.Vault.Compression, K: c.Vault.Shards.K, M: c.Vault.Shards.M}
+}
+
+func (p *Parts) openVault() (*vault.Vault, error) {
+	targets, err := p.targets()
+	if err != nil {
+		return nil, err
+	}
+	v, err := vault.Open(p.ctx, targets)
+	if errors.Is(err, vault.ErrNoVault) {
+		return nil, fmt.Errorf("%w; make one with: holdfast init", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if want := Settings(p.Conf); v.Settings.GridBytes != want.GridBytes || v.K != want.K || v.M != want.M || v.Name != want.Name || v.Region != want.Region {
+		return nil, fmt.Errorf("the vault there is %+v and the configuration says %+v: these are fixed when a vault is made", v.Settings, want)
+	}
+	return v, nil
+}
+
+func (p *Parts) openWriter() (*vault.Writer, error) {
+	v, err := p.vault()
+	if err != nil {
+		return nil, err
+	}
+	return vault.NewWriter(v, vault.WriterOptions{Region: p.Conf.Region, Log: p.Log})
+}
+
+// ring holds the keys named, and no others.
+func (p *Parts) ring(need ...vault.Part) (*vault.Ring, error) {
+	if p.Conf.Keys.Dir == "" {
+		return nil, errors.New("keys.dir: no folder of keys is configured")
+	}
+	return vault.LoadRing(p.Conf.Keys.Dir, need...)
+}
+
+func (p *Parts) reader(ring *vault.Ring) (*vault.Reader, error) {
+	v, err := p.vault()
+	if err != nil {
+		return nil, err
+	}
+	return v.Reader(ring)
+}
+
+// openPrivate opens the whole ring with the passphrase. Of several wrapped
+// rings in the vault one must open.
+func (p *Parts) openPrivate() (*vault.Ring, error) {
+	v, err := p.vault()
+	if err != nil {
+		return nil, err
+	}
+	if p.Conf.Keys.PassphraseFile == "" {
+		return nil, errors.New("keys.passphrase_file: none is configured, and without the passphrase nothing can be read")
+	}
+	pass, err := Passphrase(p.Conf.Keys.PassphraseFile)
+	if err != nil {
+		return nil, err
+	}
+	return OpenKeys(p.ctx, v, pass)
+}
+
+// Passphrase reads a passphrase from a file, without its line's end.
+func Passphrase(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("passphrase: %w", err)
+	}
+	s := strings.TrimRight(string(b), "\r\n")
+	if s == "" {
+		return nil, fmt.Errorf("passphrase: %s is empty", path)
+	}
+	return []byte(s), nil
+}
+
+// OpenKeys opens the ring that lies wrapped in a vault.
+func OpenKeys(ctx context.Context, v *vault.Vault, pass []byte) (*vault.Ring, error) {
+	names, err := v.ListSmall(ctx, vault.KeysDir)
+	if err != nil {
+		return nil, fmt.Errorf("keys of vault %s: %w", v, err)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("vault %s holds no wrapped keys: without a copy of them (keys paper) it can't be read", v)
+	}
+	var errs []error
+	for _, name := range names {
+		b, err := v.SmallSound(ctx, name, func(b []byte) error { _, err := vault.ParseWrapped(b); return err })
+		if err == nil {
+			var ring *vault.Ring
+			if ring, err = vault.Unwrap(b, pass); err == nil {
+				return ring, nil
+			}
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", name, err))
+	}
+	return nil, fmt.Errorf("keys of vault %s: %w", v, errors.Join(errs...))
+}
+
+// Sources opens the sources of the configuration.
+func Sources(c *conf.Config) (map[string]source.Source, error) {
+	all := map[string]source.Source{}
+	for _, s := range c.Sources {
+		opened, err := images.Open(s.Path, images.Options{Pre: s.Pre, Post: s.Post})
+		if err != nil {
+			return nil, fmt.Errorf("source %s: %w", s.Name, err)
+		}
+		all[s.Name] = opened
+	}
+	return all, nil
+}
+
+// dir is a folder of this process's own below data, made if it is not there.
+func (p *Parts) dir(name string) (string, error) {
+	if p.Conf.Data == "" {
+		return "", errors.New("data: no folder is configured for what this process keeps")
+	}
+	dir := filepath.Join(p.Conf.Data, name)
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// worker names this process in stamps and logs.
+func worker() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprint(host, "/", os.Getpid())
+}

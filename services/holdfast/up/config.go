@@ -1,0 +1,153 @@
+package up
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/holdfast-backup/holdfast/libs/conf"
+)
+
+// Default is 4+2: any two of six folders may be lost.
+const (
+	defaultK = 4
+	defaultM = 2
+)
+
+// Configure reads <data>/holdfast.yaml, or writes it from the options. Once it is
+// there it is the operator's: options that contradict it are refused, not merged.
+func Configure(o Options) (*conf.Config, error) {
+	if err := os.MkdirAll(o.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	path := filepath.Join(o.Data, "holdfast.yaml")
+	_, err := os.Stat(path)
+	switch {
+	case err == nil:
+		if len(o.Images)+len(o.Targets) > 0 {
+			if err := same(path, o); err != nil {
+				return nil, err
+			}
+		}
+	case errors.Is(err, os.ErrNotExist):
+		text, err := skeleton(o)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := conf.Parse(path, []byte(text)); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return nil, fmt.Errorf("write configuration: %w", err)
+		}
+	default:
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return conf.Load(path)
+}
+
+// same refuses options that say another thing than the file does.
+func same(path string, o Options) error {
+	c, err := conf.Load(path)
+	if err != nil {
+		return err
+	}
+	var sources, targets []string
+	for _, s := range c.Sources {
+		sources = append(sources, s.Path)
+	}
+	for _, t := range c.Vault.Targets {
+		targets = append(targets, t.Path)
+	}
+	for _, x := range []struct {
+		flag      string
+		got, want []string
+	}{{"--images", o.Images, sources}, {"--target", o.Targets, targets}} {
+		if len(x.got) > 0 && strings.Join(absolute(x.got), "\n") != strings.Join(x.want, "\n") {
+			return fmt.Errorf("%s is %v, and %s says %v: edit the file, or leave the option away", x.flag, x.got, path, x.want)
+		}
+	}
+	return nil
+}
+
+func absolute(paths []string) (abs []string) {
+	for _, p := range paths {
+		if a, err := filepath.Abs(p); err == nil {
+			p = a
+		}
+		abs = append(abs, p)
+	}
+	return abs
+}
+
+// shards chooses k+m for n targets where nobody said: one in three may be lost.
+func shards(n int) (k, m int) {
+	m = n / 3
+	return n - m, m
+}
+
+// skeleton is the first configuration of a data folder, commented.
+func skeleton(o Options) (string, error) {
+	k, m := o.K, o.M
+	targets := absolute(o.Targets)
+	if len(targets) == 0 {
+		if k == 0 {
+			k, m = defaultK, defaultM
+		}
+		for i := range k + m {
+			targets = append(targets, filepath.Join("vault", fmt.Sprint("t", i+1)))
+		}
+	} else if k == 0 {
+		k, m = shards(len(targets))
+	}
+	var b strings.Builder
+	say := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
+	say("# Holdfast on one machine. Relative paths are taken from this file's folder.")
+	say("# `holdfast check` says what is wrong with it; a field that is not known is an error.")
+	say("region: local")
+	say("data: .")
+	say("")
+	say("# Bytes in flight. size / window leases run at once.")
+	say("staging:")
+	say("  - {share: staging, size: 2GiB, window: 512MiB}")
+	say("")
+	say("# Each pack is cut into k+m shards, one a target; any m targets may be lost.")
+	say("# The order of targets, k, m and the grid are fixed once the vault is made.")
+	say("vault:")
+	say("  name: local")
+	say("  grid: 64KiB")
+	say("  compression: zstd-fastest   # or zstd-default, minlz, none")
+	say("  shards: {k: %d, m: %d}", k, m)
+	say("  targets:")
+	for i, t := range targets {
+		say("    - {name: t%d, kind: file, path: %s}", i+1, quote(t))
+	}
+	say("")
+	say("# Whoever has the passphrase and k targets can read every backup.")
+	say("keys: {dir: keys, passphrase_file: keys/passphrase}")
+	say("")
+	if images := absolute(o.Images); len(images) > 0 {
+		say("sources:")
+		for i, path := range images {
+			say("  - {name: %s, kind: images, path: %s}", sourceName(i), quote(path))
+		}
+	} else {
+		say("# sources:")
+		say("#   - {name: images, kind: images, path: /srv/vms}")
+	}
+	say("")
+	say("# The service restores below these folders only.")
+	say("restore: {roots: [restored]}")
+	return b.String(), nil
+}
+
+func sourceName(i int) string {
+	if i == 0 {
+		return "images"
+	}
+	return fmt.Sprint("images", i+1)
+}
+
+func quote(s string) string { return fmt.Sprintf("%q", s) }

@@ -1,0 +1,167 @@
+package up
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/holdfast-backup/holdfast/libs/conf"
+	"github.com/holdfast-backup/holdfast/libs/vault"
+	"github.com/holdfast-backup/holdfast/services/holdfast/house"
+)
+
+// FirstKeys makes keys, passphrase and vault where there are none, and says once
+// that lost keys are lost data. What an earlier call made stays, so one that was
+// cut off is finished by the next.
+func FirstKeys(ctx context.Context, c *conf.Config, say io.Writer) error {
+	targets, err := house.Targets(c)
+	if err != nil {
+		return err
+	}
+	v, err := vault.Open(ctx, targets)
+	if err == nil {
+		if _, err = v.Epoch(ctx); err == nil {
+			return haveKeys(ctx, c, v)
+		}
+	} else if !errors.Is(err, vault.ErrNoVault) {
+		return err
+	}
+	pass, fresh, err := passphrase(c)
+	if err != nil {
+		return err
+	}
+	ring, err := firstRing(c)
+	if err != nil {
+		return err
+	}
+	wrapped, err := firstWrapped(c, ring, pass)
+	if err != nil {
+		return err
+	}
+	if err := vault.Init(ctx, targets, house.Settings(c), []vault.KeyObject{wrapped}); err != nil {
+		return err
+	}
+	warn(c, ring, pass, fresh, say)
+	return nil
+}
+
+// haveKeys refuses to go on where the keys beside us are not the vault's, and
+// brings back key files that are missing, if the passphrase is there.
+func haveKeys(ctx context.Context, c *conf.Config, v *vault.Vault) error {
+	_, err := vault.LoadRing(c.Keys.Dir)
+	if err == nil {
+		return sameKeys(ctx, c, v)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	pass, perr := house.Passphrase(c.Keys.PassphraseFile)
+	if perr != nil {
+		return fmt.Errorf("the vault is there and its keys are not: %w; %w", err, perr)
+	}
+	ring, perr := house.OpenKeys(ctx, v, pass)
+	if perr != nil {
+		return fmt.Errorf("the vault is there and its keys are not: %w; %w", err, perr)
+	}
+	return vault.SaveRing(ring, c.Keys.Dir)
+}
+
+// sameKeys compares the key files with those that the vault was made with.
+func sameKeys(ctx context.Context, c *conf.Config, v *vault.Vault) error {
+	pass, err := house.Passphrase(c.Keys.PassphraseFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // kept elsewhere: only the restorer needs it, and will say so
+	}
+	if err != nil {
+		return err
+	}
+	theirs, err := house.OpenKeys(ctx, v, pass)
+	if err != nil {
+		return err
+	}
+	ours, err := vault.LoadRing(c.Keys.Dir)
+	if err != nil {
+		return err
+	}
+	if ours.Fingerprint() != theirs.Fingerprint() {
+		return fmt.Errorf("the keys in %s (%s) are not those of the vault (%s): backups made with them could not be restored", c.Keys.Dir, ours.Fingerprint(), theirs.Fingerprint())
+	}
+	return nil
+}
+
+// passphrase reads the file, or makes it.
+func passphrase(c *conf.Config) (pass []byte, fresh bool, err error) {
+	pass, err = house.Passphrase(c.Keys.PassphraseFile)
+	if !errors.Is(err, os.ErrNotExist) {
+		return pass, false, err
+	}
+	raw := make([]byte, 20) // 160 bits: nobody guesses it, so its stretching need not be dear
+	rand.Read(raw)
+	word := strings.ToLower(base32.StdEncoding.EncodeToString(raw))
+	var groups []string
+	for i := 0; i < len(word); i += 4 {
+		groups = append(groups, word[i:i+4])
+	}
+	pass = []byte(strings.Join(groups, "-"))
+	return pass, true, writeNew(c.Keys.PassphraseFile, append(pass, '\n'))
+}
+
+func writeNew(path string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// firstWrapped is the ring as it goes into the vault. The private half must
+// outlive a crash between here and Init, so it is kept, wrapped, beside the keys.
+func firstWrapped(c *conf.Config, ring *vault.Ring, pass []byte) (vault.KeyObject, error) {
+	file := filepath.Join(c.Keys.Dir, "wrapped")
+	if ring.Need(vault.PrivateKey) != nil {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return vault.KeyObject{}, fmt.Errorf("keys are there, and their private half is not: %w", err)
+		}
+		w, err := vault.ParseWrapped(b)
+		if err != nil {
+			return vault.KeyObject{}, fmt.Errorf("%s: %w", file, err)
+		}
+		return w.Object(), nil
+	}
+	o, err := vault.Wrap(ring, pass)
+	if err != nil {
+		return o, err
+	}
+	if err := writeNew(file, o.Body); err != nil {
+		return o, err
+	}
+	return o, vault.SaveRing(ring, c.Keys.Dir)
+}
+
+func firstRing(c *conf.Config) (*vault.Ring, error) {
+	ring, err := vault.LoadRing(c.Keys.Dir)
+	if errors.Is(err, os.ErrNotExist) {
+		os.Remove(filepath.Join(c.Keys.Dir, "wrapped")) // of a ring that was never saved
+		return vault.NewRing()
+	}
+	return ring, err
+}
+
+func warn(c *conf.Config, ring *vault.Ring, pass []byte, fresh bool, say io.Writer) {
+	fmt.Fprintf(say, "\nThe vault %s is made. Its keys are %s, in %s.\n", c.Vault.Name, ring.Fingerprint(), c.Keys.Dir)
+	if fresh {
+		fmt.Fprintf(say, "Its passphrase, shown this once and kept in %s:\n\n    %s\n\n", c.Keys.PassphraseFile, pass)
+	}
+	fmt.Fprintf(say, "LOST KEYS ARE LOST DATA. Whoever has the vault and this passphrase can read every\nbackup, and without it nobody can, we neither. Keep a copy where this machine's loss\ndoes not reach it: holdfast keys paper prints one.\n\n")
+}

@@ -1,0 +1,192 @@
+// Package up is the one-machine mode: a broker, a ledger, a vault in folders and
+// every stage, in one process and on one data folder. Nothing in it is another
+// path than in a cluster: the stages talk through Kafka here, too.
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/conf"
+	"github.com/holdfast-backup/holdfast/libs/stage"
+	"github.com/holdfast-backup/holdfast/libs/stage/client"
+	"github.com/holdfast-backup/holdfast/libs/watch"
+	"github.com/holdfast-backup/holdfast/ops/standalone/broker"
+	"github.com/holdfast-backup/holdfast/services/holdfast/house"
+)
+
+// Options of a one-machine mode.
+type Options struct {
+	Data    string
+	Images  []string // folders of machines; only where there is no configuration yet
+	Targets []string // as Images; none: six folders below Data
+	K, M    int      // 0 and 0: 4+2, or by the number of targets
+	Port    int      // of Kafka; 0: that of last time, else 9092, else any
+	Blind   bool     // no ledger
+	Say     io.Writer
+	Log     *slog.Logger
+	// Ready is called once every stage works.
+	Ready func(house.RunFile)
+}
+
+// Up runs until ctx ends.
+func Up(ctx context.Context, o Options) error {
+	data, err := filepath.Abs(o.Data)
+	if err != nil {
+		return err
+	}
+	o.Data = data
+	f, err := openFolder(data)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	c, err := Configure(o)
+	if err != nil {
+		return err
+	}
+	say := func(format string, a ...any) { fmt.Fprintf(o.Say, format+"\n", a...) }
+	if err := FirstKeys(ctx, c, o.Say); err != nil {
+		return err
+	}
+	b, err := openBroker(ctx, c, data, o.Port, say)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	run := house.RunFile{PID: os.Getpid(), Region: c.Region, Kafka: []string{b.Addr()}}
+	for _, t := range c.Vault.Targets {
+		run.Vault = append(run.Vault, t.Path)
+	}
+	services := house.Catalogue
+	if e := openLedger(ctx, o, c, data, say); e != nil {
+		defer e.close()
+		run.Ledger = e.run()
+	} else if c.Ledger.Addr == "" {
+		services = house.Without(services, "recorder")
+	}
+	if err := run.Write(data); err != nil {
+		return err
+	}
+	defer house.RemoveRunFile(data)
+	return serve(ctx, o, c, services, run, say)
+}
+
+// serve runs the stages and says when they all work.
+func serve(ctx context.Context, o Options, c *conf.Config, services []house.Service, run house.RunFile, say func(string, ...any)) error {
+	parts := house.NewParts(ctx, c, o.Log)
+	defer parts.Close()
+	metrics, health := watch.NewMetrics(), new(watch.Health)
+	stopped, err := listen(c, metrics, health, say)
+	if err != nil {
+		return err
+	}
+	defer stopped()
+	ready, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		if waitReady(ready, health, len(services)) {
+			announce(c, run, say)
+			if o.Ready != nil {
+				o.Ready(run)
+			}
+		}
+	}()
+	return house.Run(ctx, parts, services, run.Kafka, metrics, health)
+}
+
+// waitReady polls, because parts speak for themselves and none knows of the others.
+func waitReady(ctx context.Context, h *watch.Health, parts int) bool {
+	for tick := time.NewTicker(100 * time.Millisecond); ; {
+		select {
+		case <-tick.C:
+			if states, ready := h.State(); ready && len(states) >= parts {
+				return true
+			}
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func openBroker(ctx context.Context, c *conf.Config, data string, port int, say func(string, ...any)) (*broker.Broker, error) {
+	b, err := broker.Start(broker.Options{Dir: filepath.Join(data, "kafka"), Port: port})
+	if err != nil {
+		return nil, err
+	}
+	cl, err := client.Open(c.Region, stage.Connect(b.Addr())...)
+	if err == nil {
+		defer cl.Close()
+		_, err = cl.Ensure(ctx, client.OneMachine)
+	}
+	if err == nil {
+		var rolled []string
+		if rolled, err = b.Roll(ctx, cl, c.Region, filepath.Join(data, "kafka", "rolls")); len(rolled) > 0 {
+			say("rolled the tables %v", rolled)
+		}
+	}
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// openLedger starts an engine where no server is configured. Without one this
+// house is blind, which is said in one line and stops nothing.
+func openLedger(ctx context.Context, o Options, c *conf.Config, data string, say func(string, ...any)) *engine {
+	if c.Ledger.Addr != "" {
+		return nil
+	}
+	if o.Blind {
+		say("no ledger: blind, as asked for; backups and restores do not need it")
+		return nil
+	}
+	dir := filepath.Join(data, "ledger")
+	e, err := startEngine(ctx, dir, nil, say)
+	if err != nil {
+		say("no ledger: %v; backups and restores do not need it", err)
+		return nil
+	}
+	c.Ledger.Addr, c.Ledger.User, c.Ledger.PasswordFile = e.server.Addr(), writer, passwordFile(dir, writer)
+	return e
+}
+
+// listen serves metrics and health where the configuration says.
+func listen(c *conf.Config, m *watch.Metrics, h *watch.Health, say func(string, ...any)) (stop func(), err error) {
+	if c.Metrics.Listen == "" {
+		return func() {}, nil
+	}
+	l, err := net.Listen("tcp", c.Metrics.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("metrics.listen: %w", err)
+	}
+	s := &http.Server{Handler: watch.Handler(m, h), ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			say("metrics: %v", err)
+		}
+	}()
+	return func() { s.Close() }, nil
+}
+
+func announce(c *conf.Config, run house.RunFile, say func(string, ...any)) {
+	say("Holdfast is up. Region %s, %d+%d shards on %d targets.", c.Region, c.Vault.Shards.K, c.Vault.Shards.M, len(c.Vault.Targets))
+	if device, one := oneDevice(run.Vault); one {
+		say("NO PROTECTION: all targets lie on one disk (%s); its loss is the loss of every backup.", device)
+	}
+	say("  kafka       %s        kcat -b %s -t backups.completed", run.Kafka[0], run.Kafka[0])
+	if l := run.Ledger; l != nil {
+		say("  clickhouse  %s (native), %s, user %s, password in run.json", l.Addr, l.HTTP, l.User)
+		say("              curl '%s/?user=%s&password=%s' -d 'SELECT * FROM ledger.v_backup'", l.HTTP, l.User, l.Password)
+	}
+	say("  back up     holdfast backup --data %s --match '*' --wait", c.Data)
+}
