@@ -54,24 +54,22 @@ func (l *Ledger) NoGoodBackup(ctx context.Context, hours int) (all []Lack, err e
 	return all, err
 }
 
-// Load is what a stage did.
+// Load is what a stage did. Times are means over its records.
 type Load struct {
-	Region, Stage        string
-	Records, Errors      uint64
-	Bytes                uint64
-	WaitSeconds          float64 // how long its records waited for it, all together
-	BusySeconds          float64
-	WaitShare, BusyShare float64   // of its region
-	BusyMs               []float64 // p50, p95, p99
+	Region, Stage          string
+	Records, Errors, Bytes uint64
+	WaitMs, BusyMs         float64
+	WaitShare              float64   // of what data waits on its way through the region
+	BusyQuantilesMs        []float64 // p50, p95, p99
 }
 
 // Bottleneck says what each stage did in the last minutes; in each region that
 // which records wait for the longest is first.
 func (l *Ledger) Bottleneck(ctx context.Context, minutes int) (all []Load, err error) {
-	err = l.each(ctx, "bottleneck", []string{strconv.Itoa(minutes)}, "region, stage, records, errors, bytes, wait_s, busy_s, wait_share, busy_share, busy_ms",
+	err = l.each(ctx, "bottleneck", []string{strconv.Itoa(minutes)}, "region, stage, records, errors, bytes, wait_ms, busy_ms, wait_share, busy_ms_p50_p95_p99",
 		func(scan func(...any) error) error {
 			var d Load
-			err := scan(&d.Region, &d.Stage, &d.Records, &d.Errors, &d.Bytes, &d.WaitSeconds, &d.BusySeconds, &d.WaitShare, &d.BusyShare, &d.BusyMs)
+			err := scan(&d.Region, &d.Stage, &d.Records, &d.Errors, &d.Bytes, &d.WaitMs, &d.BusyMs, &d.WaitShare, &d.BusyQuantilesMs)
 			all = append(all, d)
 			return err
 		})

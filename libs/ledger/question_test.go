@@ -39,16 +39,18 @@ func fill(t *testing.T, l *ledger.Ledger) {
 	turns[0].QueuedMs, turns[1].SnapshotMs, turns[1].DoneMs, turns[1].Totals.Size = now-2*hour, now-hour-1, now-hour, 1<<30
 	turns[3].SnapshotMs = now - 30*hour
 	turns[5].Reason = "no space"
-	places := ledger.Places{}
+	filed := func(off int) *ledger.Filed {
+		return &ledger.Filed{Origin: origin("places.filed", off, now), Machine: machine("a"), Attempt: ledger.Attempt{Backup: good, No: 1, Lease: schemas.UUID{7}},
+			FileNo: 1, File: "disk 1", GridBytes: 65536}
+	}
+	var places ledger.Places
 	for i := range 4 {
-		places = append(places, ledger.Place{Origin: origin("places.filed", i, now), Machine: machine("a"), Attempt: ledger.Attempt{Backup: good, No: 1, Lease: schemas.UUID{7}},
-			FileNo: 1, File: "disk 1", Place: uint64(i), Places: 1, GridBytes: 65536, LengthBytes: 65536, Chunk: [32]byte{byte(i)}, Outcome: ledger.Fresh, StoredBytes: 100})
+		places = append(places, ledger.Place{Filed: filed(0), Place: uint64(i), Places: 1, LengthBytes: 65536, Chunk: [32]byte{byte(i)}, Outcome: ledger.Fresh, StoredBytes: 100})
 	}
 	places[3].Outcome = ledger.Known
 	again := places[0]
-	again.Offset, again.MapPack = 9, schemas.UUID{5}
-	places = append(places, again,
-		ledger.Place{Origin: origin("places.filed", 10, now), Machine: machine("a"), Attempt: places[0].Attempt, FileNo: 1, File: "disk 1", Place: 64, Places: 640, Outcome: ledger.Zero})
+	again.Filed = filed(9) // the auditor crashed
+	places = append(places, again, ledger.Place{Filed: filed(10), Place: 64, Places: 640, Outcome: ledger.Zero})
 	for i, rows := range []ledger.Rows{
 		turns, places,
 		ledger.Founds{{Origin: origin("", 0, now), Machine: machine("a")}, {Origin: origin("", 0, now), Machine: machine("b")},
@@ -96,7 +98,7 @@ func TestQuestions(t *testing.T) {
 	}
 
 	loads, err := l.Bottleneck(ctx, 15)
-	if err != nil || len(loads) != 2 || loads[0].Stage != "sealer" || loads[0].WaitShare != 0.6 || loads[0].Errors != 1 || loads[1].Bytes != 1<<20 || loads[1].BusyMs[0] != 1000 {
+	if err != nil || len(loads) != 2 || loads[0].Stage != "sealer" || loads[0].WaitShare != 0.6 || loads[0].Errors != 1 || loads[1].Bytes != 1<<20 || loads[1].BusyQuantilesMs[0] != 1000 || loads[0].WaitMs != 6000 {
 		t.Errorf("bottleneck: %+v, %v", loads, err)
 	}
 

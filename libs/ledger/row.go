@@ -32,8 +32,8 @@ const (
 	Inherited
 )
 
-// Place is a row of chunk_log: a cut place, or a run of zero or inherited ones.
-type Place struct {
+// Filed is what all rows of one record of places have in common.
+type Filed struct {
 	Origin
 	Vault, Tenant string
 	Machine       Machine
@@ -41,18 +41,24 @@ type Place struct {
 	Attempt       Attempt
 	FileNo        uint32
 	File          string
-	Place, Places uint64
 	GridBytes     uint32
+	MapPackBirth  uint64
+	MapPack       schemas.UUID
+
+	ReadUs, CutUs, LookupUs, SealUs, PutUs uint32
+}
+
+// Place is a row of chunk_log: a cut place, or a run of zero or inherited ones.
+// A record has up to 100,000 of them, so what they share is shared.
+type Place struct {
+	*Filed
+	Place, Places uint64
 	LengthBytes   uint64
 	Chunk         [32]byte
 	Outcome       Outcome
 	PackBirth     uint64
 	Pack          schemas.UUID
 	StoredBytes   uint32
-	MapPackBirth  uint64
-	MapPack       schemas.UUID
-
-	ReadUs, CutUs, LookupUs, SealUs, PutUs uint32
 }
 
 // Event is a row of stage_event: a record that a stage wrote.

@@ -42,11 +42,11 @@ func (r Turns) Len() int      { return len(r) }
 func (r Progresses) Len() int { return len(r) }
 func (r Founds) Len() int     { return len(r) }
 
-func (r Places) Origin(i int) Origin     { return r[i].Origin }
-func (r Events) Origin(i int) Origin     { return r[i].Origin }
-func (r Turns) Origin(i int) Origin      { return r[i].Origin }
-func (r Progresses) Origin(i int) Origin { return r[i].Origin }
-func (r Founds) Origin(i int) Origin     { return r[i].Origin }
+func (r Places) Origin(i int) Origin     { return r[i].origin() }
+func (r Events) Origin(i int) Origin     { return r[i].origin() }
+func (r Turns) Origin(i int) Origin      { return r[i].origin() }
+func (r Progresses) Origin(i int) Origin { return r[i].origin() }
+func (r Founds) Origin(i int) Origin     { return r[i].origin() }
 
 func (r Places) Slice(i, j int) Rows     { return r[i:j] }
 func (r Events) Slice(i, j int) Rows     { return r[i:j] }

@@ -92,7 +92,8 @@ FULL JOIN
 WHERE NOT m.gone AND last_good < now64(3) - toIntervalHour({hours:UInt32})
 ORDER BY last_good, region, source, machine;
 
--- Which stage is the bottleneck? The one that records wait for.
+-- Which stage is the bottleneck? The one that records wait for. Means, not sums:
+-- a handler that writes several records says its times with each.
 CREATE OR REPLACE VIEW ledger.bottleneck AS
 SELECT
   region,
@@ -100,16 +101,14 @@ SELECT
   sum(s.records) AS records,
   sum(s.errors) AS errors,
   sum(s.bytes) AS bytes,
-  round(sum(s.wait_us) / 1e6, 3) AS wait_s,
-  round(sum(s.busy_us) / 1e6, 3) AS busy_s,
-  round(wait_s / greatest(sum(wait_s) OVER (PARTITION BY region), 1e-6), 3) AS wait_share,
-  round(busy_s / greatest(sum(busy_s) OVER (PARTITION BY region), 1e-6), 3) AS busy_share,
-  round(sum(s.bytes) / greatest(sum(s.busy_us), 1), 3) AS mb_per_busy_s,
-  arrayMap(q -> round(q / 1e3, 3), quantilesTDigestMerge(0.5, 0.95, 0.99)(s.busy)) AS busy_ms
+  round(sum(s.wait_us) / records / 1e3, 3) AS wait_ms,
+  round(sum(s.busy_us) / records / 1e3, 3) AS busy_ms,
+  round(wait_ms / greatest(sum(wait_ms) OVER (PARTITION BY region), 1e-6), 3) AS wait_share,
+  arrayMap(q -> round(q / 1e3, 3), quantilesTDigestMerge(0.5, 0.95, 0.99)(s.busy)) AS busy_ms_p50_p95_p99
 FROM ledger.stage_minute AS s
 WHERE s.minute >= toStartOfMinute(now()) - toIntervalMinute({minutes:UInt32})
 GROUP BY region, stage
-ORDER BY region, wait_s DESC;
+ORDER BY region, wait_ms DESC;
 
 -- Who uses chunk C? Only places that were cut, and only while they are kept:
 -- an inherited place does not say its chunk.

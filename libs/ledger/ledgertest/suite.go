@@ -115,7 +115,7 @@ func Run(t *testing.T, s Sink, count func(table string) int) {
 // wide sends a row with every column of the tables that Run does not use.
 func wide(t *testing.T, s Sink, count func(string) int) {
 	for _, rows := range []ledger.Rows{
-		ledger.Places{{Origin: at("wide", 0), Machine: ledger.Machine{Source: "s", ID: "i", Name: "ä\x00 b"}, File: "disk", Places: 1, Outcome: ledger.Fresh, Chunk: [32]byte{1}}},
+		ledger.Places{{Filed: &ledger.Filed{Origin: at("wide", 0), Machine: ledger.Machine{Source: "s", ID: "i", Name: "ä\x00 b"}, File: "disk"}, Places: 1, Outcome: ledger.Fresh, Chunk: [32]byte{1}}},
 		ledger.Turns{{Origin: at("wide", 0), State: ledger.Failed, Warnings: []string{"a", ""}, Attempt: ledger.Attempt{Backup: schemas.UUID{7}}}},
 		ledger.Founds{{Origin: at("wide", 0), Machine: ledger.Machine{Source: "s", ID: "wide"}, Tags: []string{"x"}}},
 	} {
