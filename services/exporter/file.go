@@ -93,7 +93,7 @@ func (x *fileReading) page(ctx context.Context, w want) error {
 			return err
 		}
 	}
-	if x.since >= cursorBytes && len(x.pages) == 0 {
+	if x.since >= x.cursorBytes && len(x.pages) == 0 {
 		if err := x.reached(ctx, w.no); err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (x *fileReading) page(ctx context.Context, w want) error {
 		x.since += run.Len
 	}
 	if p.what == schemas.PageRun_WHAT_EXPORTED {
-		if x.fill+p.bytes > cut.ExtentBytes {
+		if x.fill+p.bytes > x.extentBytes {
 			from := x.fill
 			if err := x.flush(ctx, w.no); err != nil {
 				return err
@@ -141,7 +141,7 @@ func (x *fileReading) flush(ctx context.Context, page uint32) error {
 	}
 	x.next++
 	x.pages, x.fill, x.busy = nil, 0, 0
-	if x.since >= cursorBytes || x.next%cursorExtents == 0 {
+	if x.since >= x.cursorBytes || x.next%x.cursorExtents == 0 {
 		return x.reached(ctx, page)
 	}
 	return nil

@@ -44,10 +44,13 @@ type reading struct {
 	grid   int64
 	base   map[string]*schemas.BaseFile // by key; nil: none
 	digest *pagelog.Log                 // of the base's lease; nil: none
-	log    *pagelog.Writer
-	from   *schemas.Cursor // nil: from the beginning
-	sink   sink
-	now    func() time.Time
+	// digestless says why digest is nil although there is a base.
+	digestless string
+	log        *pagelog.Writer
+	from       *schemas.Cursor // nil: from the beginning
+	sink       sink
+	now        func() time.Time
+	limits
 
 	buf        []byte // an extent and a page
 	h          *blake3.Hasher
@@ -95,7 +98,7 @@ func (r *reading) plan(f source.File) (shape, *schemas.BaseFile, *pagelog.Cursor
 		r.inherits = true
 		return s.under(int64(b.SizeBytes)), b, nil
 	case r.digest == nil:
-		why = "nothing is known of what the base held" // said better by whoever looked for it
+		why = "what the base held is not known: " + r.digestless
 	default:
 		c, ok := r.digest.File(f.Key)
 		if ok && c.Size == int64(b.SizeBytes) && int64(c.Grid) == r.grid {

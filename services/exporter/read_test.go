@@ -243,7 +243,7 @@ func (w *world) export(base *point, kills int) (*point, *catcher) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &reading{run: &schemas.Run{}, source: "s", snap: snap, grid: testGrid, log: log, from: from, sink: c, now: time.Now, buf: make([]byte, bufBytes(testGrid))}
+		r := &reading{run: &schemas.Run{}, source: "s", snap: snap, grid: testGrid, log: log, from: from, sink: c, now: time.Now, limits: limits{cut.ExtentBytes, 4 << 20, 2}, buf: make([]byte, bufBytes(testGrid))}
 		if base != nil {
 			r.base = base.base
 			if w.tracked {
@@ -396,4 +396,9 @@ func TestTornLogIsExportedAnew(t *testing.T) {
 	if want := int64(len(b) - 3*64*testGrid); c.data != want {
 		t.Errorf("%d bytes are exported, want all behind the tear: %d", c.data, want)
 	}
+}
+
+func blake(b []byte) []byte {
+	sum := blake3.Sum256(b)
+	return sum[:]
 }

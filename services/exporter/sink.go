@@ -1,0 +1,97 @@
+package exporter
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/zeebo/blake3"
+
+	"github.com/holdfast-backup/holdfast/libs/staging"
+	"github.com/holdfast-backup/holdfast/schemas"
+)
+
+// extent stages an extent and tells of it.
+func (x *exporting) extent(ctx context.Context, e *schemas.ExtentExported, blob []byte) error {
+	n := number{e.File, e.Extent}
+	ref, err := x.staged(ctx, n, e)
+	if err == nil && ref == "" {
+		ref, err = x.stage(ctx, n, blob)
+	}
+	if err != nil {
+		return err
+	}
+	e.Blob = ref
+	return x.send(extentEvent(e))
+}
+
+// staged finds the blob that an exporter before us left for this extent. It was
+// cut alike, so it is used again: its record may be on its way, and two blobs of
+// one extent could fill a window that only their closing empties.
+func (x *exporting) staged(ctx context.Context, n number, e *schemas.ExtentExported) (string, error) {
+	b, ok := x.space.at(n)
+	if !ok {
+		return "", nil
+	}
+	if b.Bytes == int64(e.LengthBytes) {
+		old := make([]byte, b.Bytes)
+		if err := x.p.Share.Read(ctx, b.Ref, old, 0); err == nil {
+			if sum := blake3.Sum256(old); bytes.Equal(sum[:], e.Blake3) {
+				return b.Ref, nil
+			}
+		}
+	}
+	return "", x.space.free(n.file, n.extent)
+}
+
+// stage puts a blob into the window, when there is room.
+func (x *exporting) stage(ctx context.Context, n number, blob []byte) (string, error) {
+	if err := x.space.wait(ctx, int64(len(blob))); err != nil {
+		return "", err
+	}
+	var unique [6]byte
+	rand.Read(unique[:])
+	name := fmt.Sprintf("%d-%d-%x", n.file, n.extent, unique)
+	wait := backoff.NewExponentialBackOff(backoff.WithMaxInterval(patience), backoff.WithMaxElapsedTime(0))
+	for {
+		ref, err := x.p.Share.Put(folder(x.run()), name, blob)
+		if err == nil {
+			x.space.add(n, staging.Blob{Ref: ref, Name: name, Bytes: int64(len(blob))})
+			return ref, nil
+		}
+		if !errors.Is(err, staging.ErrFull) {
+			return "", err
+		}
+		d := wait.NextBackOff()
+		x.env.Log.Error("staging share is full: the export waits", "lease", folder(x.run()), "err", err, "again", d)
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+}
+
+func (x *exporting) file(_ context.Context, f *schemas.FileExported) error {
+	return x.send(fileEvent(f))
+}
+
+// reached writes down how far the reading is: what was told up to here is in the
+// topics, and the log of pages is with the file system.
+func (x *exporting) reached(_ context.Context, c *schemas.Cursor) error {
+	if err := x.settle(); err != nil {
+		return err
+	}
+	n, err := x.log.Flush()
+	if err != nil {
+		return err
+	}
+	return x.save(func(row *schemas.ExportOpen) {
+		row.Cursors, row.Log, row.LogBytes = []*schemas.Cursor{c}, x.log.Name(), uint64(n)
+		row.ExtentsOut = c.Extent
+	})
+}

@@ -1,0 +1,122 @@
+package exporter
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/conf"
+	"github.com/holdfast-backup/holdfast/libs/cut"
+	"github.com/holdfast-backup/holdfast/libs/source"
+	"github.com/holdfast-backup/holdfast/libs/stage"
+	"github.com/holdfast-backup/holdfast/libs/staging"
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+const (
+	stageName = "exporter"
+	// tickEvery is how often a room looks whether something is due.
+	tickEvery = 10 * time.Second
+	// listEvery is how often a source is listed that does not say.
+	listEvery = 5 * time.Minute
+	// gridMax: a page, which has 64 places and lies in one extent, fits in one.
+	gridMax = cut.ExtentBytes / cut.PagePlaces
+)
+
+// Config of the exporter.
+type Config struct {
+	// Readers is how many machines one process reads at once; the others wait
+	// their turn. Each takes 20 MiB (at the 64 KiB grid). Default 8: 160 MiB.
+	Readers int `yaml:"readers"`
+	// Hunt is how often the share is searched for folders of leases that nobody
+	// knows. One that was seen so twice is removed. Default 1h.
+	Hunt conf.Duration `yaml:"hunt"`
+}
+
+// Default is the configuration without a file.
+func Default() Config { return Config{Readers: 8, Hunt: conf.Duration(time.Hour)} }
+
+// Deps is what the exporter needs of the house.
+type Deps struct {
+	Sources map[string]Provider // by name; every exporter of a region has all of the region's
+	Grid    uint32              // of the vault
+}
+
+// Provider is one source, where its bytes go, and what protects it from us.
+type Provider struct {
+	Source source.Source
+	Share  *staging.Share // may be that of other sources too
+	// ShareBytes and WindowBytes are what the share holds, and what one lease may
+	// have in flight: the scheduler makes region slots of them.
+	ShareBytes, WindowBytes uint64
+	// Snapshots is how many may be open at once.
+	Snapshots uint32
+	// Every is how often the source is listed. 0: 5m.
+	Every time.Duration
+}
+
+// shared is what the rooms of a process have in common.
+type shared struct {
+	env  stage.Env
+	deps Deps
+	limits
+	hunt  time.Duration
+	turns chan struct{} // a reader's turn
+
+	mu   sync.Mutex
+	bufs [][]byte // of readers that are done
+}
+
+// Stage reads machines and puts what changed into staging.
+func Stage(c Config, d Deps) stage.Stage {
+	return define(c, d, limits{extentBytes: cut.ExtentBytes, cursorBytes: cursorBytes, cursorExtents: cursorExtents})
+}
+
+// limits of a reading; a test has smaller ones.
+type limits struct {
+	extentBytes   int
+	cursorBytes   int64
+	cursorExtents uint64
+}
+
+func define(c Config, d Deps, lim limits) stage.Stage {
+	return stage.Define(stageName, func(env stage.Env) (func(*stage.Room) (*room, error), error) {
+		if err := cut.CheckGrid(d.Grid); err != nil {
+			return nil, err
+		}
+		if d.Grid > gridMax {
+			return nil, fmt.Errorf("grid of %d bytes: a page of 64 places must fit in an extent, so %d at most", d.Grid, gridMax)
+		}
+		if c.Readers < 1 {
+			return nil, fmt.Errorf("stages.exporter.readers: %d, want 1 at least", c.Readers)
+		}
+		s := &shared{env: env, deps: d, limits: lim, hunt: time.Duration(c.Hunt), turns: make(chan struct{}, c.Readers)}
+		return s.room, nil
+	},
+		stage.Own(topics.ExportsOpen, (*room).row),
+		stage.Own(topics.MachinesFound, (*room).found),
+		stage.On(topics.BackupsLeased, (*room).leased),
+		stage.On(topics.ExtentsClosed, (*room).closed),
+		stage.Emits[*room](topics.ExtentsExported.Spec),
+		stage.Emits[*room](topics.FilesExported.Spec),
+		stage.Emits[*room](topics.ExportsEnded.Spec),
+		stage.Every(tickEvery, (*room).tick),
+	)
+}
+
+func (s *shared) buf() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.bufs); n > 0 {
+		b := s.bufs[n-1]
+		s.bufs = s.bufs[:n-1]
+		return b
+	}
+	return make([]byte, bufBytes(int64(s.deps.Grid)))
+}
+
+func (s *shared) giveBack(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bufs = append(s.bufs, b)
+}
