@@ -69,7 +69,7 @@ func (c *court) found() {
 		c.targets = append(c.targets, mem.New())
 		ts = append(ts, vault.Target{Name: fmt.Sprint("t", i), Store: c.targets[i]})
 	}
-	s := vault.Settings{Name: "v", Region: stagetest.Region, GridBytes: testGrid, Compression: "zstd", K: 2, M: 1}
+	s := vault.Settings{Name: "v", Region: stagetest.Region, GridBytes: testGrid, Compression: "zstd-fastest", K: 2, M: 1}
 	if err := vault.Init(c.t.Context(), ts, s, nil); err != nil {
 		c.t.Fatal(err)
 	}
