@@ -129,10 +129,18 @@ func (m *Room) full(f *feed, b *Block) bool {
 	return len(b.Records) >= f.limits.Records || b.bytes >= f.limits.Bytes || time.Since(b.since) >= f.limits.Wait
 }
 
-// cutOff gives up a block of committed bounds that has left the log whole.
+// cutOff gives up a block of committed bounds that has left the log whole. The
+// last owner's word counts from here, where records tell that the client knows
+// our floor: a room may have asked for it before that.
 func (m *Room) cutOff(f *feed) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if len(f.queue) > 0 && f.block == nil {
+		if f.promised.intent >= 0 && f.promised.floor == f.floor {
+			f.intent = f.promised.intent
+		}
+		f.promised = nowhere
+	}
 	if f.intent < 0 || f.block != nil || len(f.queue) == 0 || f.queue[0].Offset <= f.intent {
 		return false
 	}
@@ -145,7 +153,13 @@ func (m *Room) cutOff(f *feed) bool {
 func (m *Room) intend(f *feed, first, last int64) error {
 	ctx, cancel := context.WithTimeout(m.ctx, grace)
 	defer cancel()
-	return m.mem.commit(ctx, []claim{{m, f, first, last}})
+	if err := m.mem.commit(ctx, []claim{{m, f, first, last}}); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f.floor, f.intent = first, last
+	return nil
 }
 
 // intents reads what the last owner of this number was about to do.
@@ -170,8 +184,8 @@ func (m *Room) intents() {
 		m.mu.Lock()
 		for _, f := range m.feeds {
 			if o, ok := got.Lookup(f.topic, m.Number); ok && f.input.batch != nil && f.intent < 0 {
-				if last, err := strconv.ParseInt(o.Metadata, 10, 64); err == nil && last >= o.At && o.At == f.floor {
-					f.intent = last
+				if last, err := strconv.ParseInt(o.Metadata, 10, 64); err == nil && last >= o.At {
+					f.promised = place{o.At, last}
 				}
 			}
 		}

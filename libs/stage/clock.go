@@ -14,7 +14,7 @@ const maxRetry = time.Minute
 func (m *Room) beat(b beat) {
 	in := &In{Context: m.ctx, Part: m.Number, room: m}
 	if m.watched(in, func() error { return b.do(in) }) == nil {
-		m.mem.emit(m.ctx, m.mem.records(in.emits, in.origin()), m.lost)
+		m.mem.emit(m.ctx, m.mem.records(in.emits, in.origin()), m.failIf)
 	}
 	m.after(b.every, func() { m.beat(b) })
 }

@@ -83,8 +83,8 @@ func (m *member) send(ctx context.Context, claims []claim) (err error) {
 		}
 		batch[c.f.topic][c.m.Number] = kgo.EpochOffset{Epoch: -1, Offset: c.floor}
 	}
-	err = errGone
-	m.cl.CommitOffsetsSync(kgo.PreCommitFnContext(ctx, intentsOf(claims)), batch, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, failed error) {
+	err = errGone // if the client does not ask
+	m.cl.CommitOffsetsSync(kgo.PreCommitFnContext(ctx, lastWords(claims)), batch, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, failed error) {
 		err = cmp.Or(failed, refusedCommit(resp))
 	})
 	for _, c := range claims {
@@ -94,9 +94,6 @@ func (m *member) send(ctx context.Context, claims []claim) (err error) {
 		}
 		c.m.mu.Lock()
 		due := c.f.acknowledged(c.floor)
-		if c.intent >= 0 {
-			c.f.floor, c.f.intent = c.floor, c.intent
-		}
 		c.m.mu.Unlock()
 		for _, f := range due {
 			c.m.owe(f)
@@ -105,9 +102,15 @@ func (m *member) send(ctx context.Context, claims []claim) (err error) {
 	return err
 }
 
-// intentsOf puts the ends of blocks beside their beginnings, as metadata.
-func intentsOf(claims []claim) func(*kmsg.OffsetCommitRequest) error {
+// lastWords run when the request has its generation, and before it is sent. They
+// put the ends of blocks beside their beginnings, as metadata.
+func lastWords(claims []claim) func(*kmsg.OffsetCommitRequest) error {
 	return func(req *kmsg.OffsetCommitRequest) error {
+		for _, c := range claims {
+			if c.m.lost.Load() {
+				return errGone
+			}
+		}
 		for i := range req.Topics {
 			for j := range req.Topics[i].Partitions {
 				p := &req.Topics[i].Partitions[j]

@@ -39,12 +39,13 @@ type feed struct {
 	end  int64            // table: recalled when seen reaches it
 	bad  map[string]error // table: rows that do not decode, by key
 
-	block *Block // stream in blocks: the one being gathered, or in retry
+	block    *Block // stream in blocks: the one being gathered, or in retry
+	promised place  // stream in blocks: what the last owner was about to do
 }
 
 func newFeed(topic string, part int32, table bool, at place) *feed {
 	return &feed{topic: topic, part: part, table: table, next: at.floor, patience: patience(maxRetry),
-		ledger: ledger{floor: at.floor, sent: at.floor, intent: at.intent}}
+		promised: nowhere, ledger: ledger{floor: at.floor, sent: -1, intent: at.intent}}
 }
 
 // place is where a feed begins, or -1 where that is not known.

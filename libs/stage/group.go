@@ -67,7 +67,14 @@ func (m *member) revoked(ctx context.Context, _ *kgo.Client, gone map[string][]i
 	m.commitRooms(ctx, m.drop(gone))
 }
 
-func (m *member) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32) { m.drop(gone) }
+// lost is told of rooms that may be another's already. A commit of theirs that
+// waits in the client (as it does while we join again) must not go out any more:
+// it would be ours, valid, and older than the new owner's.
+func (m *member) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	for _, room := range m.drop(gone) {
+		room.lost.Store(true)
+	}
+}
 
 func (m *member) drop(gone map[string][]int32) []*Room {
 	m.mu.Lock()

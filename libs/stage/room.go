@@ -29,6 +29,7 @@ type Room struct {
 	work   sync.WaitGroup // background work, see Go
 
 	working atomic.Bool // the goroutine has something in its hands
+	lost    atomic.Bool // it was not revoked: we were put out of the group
 
 	mu     sync.Mutex
 	feeds  []*feed // tables first
@@ -51,7 +52,7 @@ func (m *Room) Emit(events ...topics.Event) {
 	for _, e := range events {
 		m.mem.run.declared(e)
 	}
-	m.mem.emit(m.ctx, m.mem.records(events, origin{}), m.lost)
+	m.mem.emit(m.ctx, m.mem.records(events, origin{}), m.failIf)
 }
 
 // Put writes events, and returns when they are acknowledged. An error also ends
@@ -62,7 +63,7 @@ func (m *Room) Put(events ...topics.Event) error {
 	}
 	answer := make(chan error, 1)
 	m.mem.emit(m.ctx, m.mem.records(events, origin{}), func(err error) {
-		m.lost(err)
+		m.failIf(err)
 		answer <- err
 	})
 	select {
@@ -73,7 +74,7 @@ func (m *Room) Put(events ...topics.Event) error {
 	}
 }
 
-func (m *Room) lost(err error) {
+func (m *Room) failIf(err error) {
 	if err != nil {
 		m.Fail(err)
 	}

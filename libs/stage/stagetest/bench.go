@@ -47,8 +47,8 @@ type Bench struct {
 	born  int
 }
 
-// Run gives f a bench whose topics have parts partitions each, whatever their
-// width: those that the stage names, their .refused, and backups.faulted. At
+// Run gives f a bench whose topics have parts partitions each, wide or narrow:
+// those that the stage names, their .refused, and backups.faulted. At
 // the end every member leaves in good order. All that f does is in virtual
 // time: a sleep costs nothing.
 func Run(t *testing.T, seed uint64, s stage.Stage, parts int32, f func(*Bench)) {
@@ -59,8 +59,9 @@ func Run(t *testing.T, seed uint64, s stage.Stage, parts int32, f func(*Bench)) 
 	synctest.Test(t, func(t *testing.T) {
 		defer time.Sleep(time.Minute) // closed clients may still sleep in a slow wire
 		b := &Bench{T: t, Stage: s, seed: seed, Rand: rand.New(rand.NewPCG(seed, 1)), Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092),
-			kfake.SeedTopics(parts, topicsOf(s)...), kfake.ListenFn(b.net.Listen))
+		many, single := topicsOf(s)
+		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(b.net.Listen),
+			kfake.SeedTopics(parts, many...), kfake.SeedTopics(1, single...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,16 +79,21 @@ func Run(t *testing.T, seed uint64, s stage.Stage, parts int32, f func(*Bench)) 
 }
 
 // topicsOf are the physical names of all that s may touch.
-func topicsOf(s stage.Stage) []string {
-	names := []string{topics.BackupsFaulted.In(Region)}
-	for _, t := range slices.Concat(s.Streams, s.Tables, s.Wholes, s.Writes) {
-		names = append(names, t.In(Region))
-	}
+func topicsOf(s stage.Stage) (many, single []string) {
+	all := append(slices.Concat(s.Streams, s.Tables, s.Wholes, s.Writes), topics.BackupsFaulted.Spec)
 	for _, t := range s.Streams {
-		names = append(names, t.Refused().In(Region))
+		all = append(all, t.Refused())
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	for _, t := range all {
+		if t.Width == topics.Single {
+			single = append(single, t.In(Region))
+		} else {
+			many = append(many, t.In(Region))
+		}
+	}
+	slices.Sort(many)
+	slices.Sort(single)
+	return slices.Compact(many), slices.Compact(single)
 }
 
 func (b *Bench) client(opts ...kgo.Opt) *kgo.Client {
