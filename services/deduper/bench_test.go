@@ -60,7 +60,7 @@ func benchRoom(b *testing.B) *room {
 		b.Fatal(err)
 	}
 	for i := 0; i < benchAll; i += benchRows {
-		if err := r.stored(nil, benchRow(i), int64(i)); err != nil {
+		if err := r.stored(benchRow(i), int64(i)); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -97,7 +97,7 @@ func BenchmarkFreshAndWaited(b *testing.B) {
 				rec.tell(true)
 			}
 		}
-		if err := r.stored(nil, benchRow(benchAll+i), int64(benchAll+i)); err != nil {
+		if err := r.stored(benchRow(benchAll+i), int64(benchAll+i)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -25,25 +25,19 @@ func seeds() uint64 {
 	return 8
 }
 
-// bench runs f with a world around a deduper whose processes get their disks
-// from d: each a new one, or with stale one that another left.
-func bench(t *testing.T, seed uint64, stale bool, f func(*world, *disks)) {
+// bench runs f with a world around a deduper. Each process gets its disk from d:
+// pick says which of those that others left, or the last, which is a new one.
+func bench(t *testing.T, seed uint64, pick func(n int) int, f func(*world, *disks)) {
 	d := &disks{base: t.TempDir(), of: map[string]string{}}
 	var w *world
-	rng := rand.New(rand.NewPCG(seed, 77))
-	s := define(Default(), func(env stage.Env) Deps {
-		return Deps{Tables: w, Dir: d.take(env, func(n int) int {
-			if stale {
-				return rng.IntN(n)
-			}
-			return n - 1
-		})}
-	})
+	s := define(Default(), func(env stage.Env) Deps { return Deps{Tables: w, Dir: d.take(env, pick)} })
 	stagetest.Run(t, seed, s, parts, func(b *stagetest.Bench) {
 		w = newWorld(b, parts)
 		f(w, d)
 	})
 }
+
+func fresh(n int) int { return n - 1 }
 
 // drained lets time pass, and what is sent fresh be stored, until every cut
 // record is answered and committed.
@@ -55,7 +49,7 @@ func (w *world) drained(fate func(*schemas.ChunksFresh, uint64) byte) {
 		if n%50 == 49 { // which also does what a broker's session timer would
 			w.b.Settled(topics.ChunksCut.Spec)
 		}
-		committed, ok := w.b.Committed(topics.ChunksCut.Spec), true
+		committed, ok := w.b.Committed(topics.ChunksCut.Spec), w.work(1<<30, fate) == 0
 		for _, p := range w.b.Cluster.PartitionInfos(topics.ChunksCut.In(stagetest.Region)) {
 			ok = ok && max(committed[p.Partition], 0) >= p.HighWatermark
 		}
@@ -80,7 +74,7 @@ func always(c byte) func(*schemas.ChunksFresh, uint64) byte {
 func TestKnownIsDurableAndAllAreAnswered(t *testing.T) {
 	for seed := range seeds() {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
-			bench(t, seed, true, func(w *world, d *disks) {
+			bench(t, seed, rand.New(rand.NewPCG(seed, 77)).IntN, func(w *world, d *disks) {
 				b := w.b
 				w.turn(func(vault.PackID) bool { return false })
 				var up, cut []*stagetest.Member
@@ -160,7 +154,7 @@ func TestKnownIsDurableAndAllAreAnswered(t *testing.T) {
 // Method: 50 backups ask for the same disk, interleaved; the storer is seconds
 // late. The bytes of the first, who claims most, go away in the middle.
 func TestClonesStoreOneCopy(t *testing.T) {
-	bench(t, 1, false, func(w *world, _ *disks) {
+	bench(t, 1, fresh, func(w *world, _ *disks) {
 		w.turn(func(vault.PackID) bool { return false })
 		w.b.Join(0)
 		const clones, extents, each = 50, 6, 20
@@ -200,7 +194,7 @@ func TestClonesStoreOneCopy(t *testing.T) {
 // A cut of an epoch whose marks are not seen here waits for them, and is sent
 // fresh if they never come.
 func TestCutWaitsForItsEpoch(t *testing.T) {
-	bench(t, 1, false, func(w *world, _ *disks) {
+	bench(t, 1, fresh, func(w *world, _ *disks) {
 		w.turn(func(vault.PackID) bool { return false })
 		w.b.Join(0)
 		w.ask(1, 1, 1, 1, 2, 3)

@@ -7,6 +7,7 @@ import (
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/topics"
 )
 
 const (
@@ -50,35 +51,53 @@ func (r *room) begin(log stage.Log) (from int64, err error) {
 
 // row takes in a row of chunks.stored. An index that fails ends the room, for it
 // can judge nothing.
-func (r *room) row(key []byte, row *schemas.ChunksStored, offset int64) {
-	if err := r.learn(key, row, offset); err != nil {
+func (r *room) row(key, value []byte, offset int64) {
+	if err := r.learn(key, value, offset); err != nil {
 		r.at.Fail(fmt.Errorf("row %d of chunks.stored: %w", offset, err))
 	}
 }
 
-func (r *room) learn(key []byte, row *schemas.ChunksStored, offset int64) error {
+// learn says what a row means. One that does not decode, or makes no sense,
+// condemns the pack that its key names, for it may have been its mark.
+func (r *room) learn(key, value []byte, offset int64) error {
 	if s, _ := r.part.State(); offset < s.Next {
 		return nil
 	}
 	next := offset + 1
-	switch v := row.GetRow().(type) {
-	case *schemas.ChunksStored_Pack:
-		return r.stored(key, v.Pack, next)
-	case *schemas.ChunksStored_Mark:
-		return r.condemn(v.Mark.GetPack(), key, next)
-	case *schemas.ChunksStored_Control:
-		return r.control(v.Control, offset)
+	if value == nil {
+		return r.condemn(nil, key, next)
 	}
-	return r.condemn(nil, key, next) // a tombstone
+	row, err := topics.ChunksStored.Decode(value)
+	if err == nil {
+		switch v := row.GetRow().(type) {
+		case *schemas.ChunksStored_Pack:
+			if err = sound(v.Pack); err == nil {
+				return r.stored(v.Pack, next)
+			}
+		case *schemas.ChunksStored_Mark:
+			return r.condemn(v.Mark.GetPack(), key, next)
+		case *schemas.ChunksStored_Control:
+			return r.control(v.Control, offset)
+		}
+	}
+	r.env.Log.Error("row of chunks.stored is bad; its pack is forgotten", "part", r.at.Number, "offset", offset, "key", fmt.Sprintf("%x", key), "err", err)
+	return r.condemn(nil, key, next)
+}
+
+// sound says whether the columns of a row fit.
+func sound(p *schemas.StoredPack) error {
+	if len(p.Ids) != 32*len(p.Offsets) || len(p.Offsets) != len(p.Framed) {
+		return fmt.Errorf("%d bytes of ids, %d offsets, %d lengths", len(p.Ids), len(p.Offsets), len(p.Framed))
+	}
+	_, err := vault.PackIDFromProto(p.Pack)
+	return err
 }
 
 // stored takes in a pack that is durable, and answers who waited for its chunks.
-// A row that makes no sense condemns its pack: forgetting is always safe.
-func (r *room) stored(key []byte, p *schemas.StoredPack, next int64) error {
-	id, err := vault.PackIDFromProto(p.GetPack())
-	if err != nil || len(p.Ids) != 32*len(p.Offsets) || len(p.Offsets) != len(p.Framed) {
-		r.env.Log.Error("row of chunks.stored makes no sense", "part", r.at.Number, "offset", next-1, "pack", id, "err", err)
-		return r.condemn(p.GetPack(), key, next)
+func (r *room) stored(p *schemas.StoredPack, next int64) error {
+	id, err := vault.PackIDFromProto(p.Pack)
+	if err != nil {
+		return err
 	}
 	counts, err := r.part.Store(id, p.Ids, p.Offsets, p.Framed, next)
 	if err != nil || !counts {
@@ -92,13 +111,13 @@ func (r *room) stored(key []byte, p *schemas.StoredPack, next int64) error {
 	return nil
 }
 
-// condemn takes in a mark, or a tombstone, whose key alone names the pack.
+// condemn takes in a mark, or what has only a key to name the pack.
 func (r *room) condemn(p *schemas.Pack, key []byte, next int64) error {
 	id, err := vault.PackIDFromProto(p)
 	if err != nil {
 		id, err = vault.PackIDFromKey(key)
 	}
-	if err != nil { // the tombstone of a control
+	if err != nil { // of a control
 		return r.part.Skip(next)
 	}
 	return r.part.Condemn(id, next)

@@ -56,7 +56,7 @@ func define(c Config, deps func(stage.Env) Deps) stage.Stage {
 			dir: index.At(d.Dir, index.Options{CacheBytes: int64(c.Cache), Log: env.Log})}
 		return s.room, nil
 	},
-		stage.RecallAt(topics.ChunksStored, (*room).begin, (*room).row),
+		stage.RecallRaw(topics.ChunksStored, (*room).begin, (*room).row),
 		stage.On(topics.ChunksCut, (*room).cut),
 		stage.On(topics.ChunksDropped, (*room).dropped),
 		stage.Emits[*room](topics.ChunksKnown.Spec),

@@ -118,9 +118,7 @@ func (w *world) work(most int, fate func(*schemas.ChunksFresh, uint64) byte) (n 
 				ids = append(ids, id)
 			case 'd':
 				d := &schemas.ChunksDropped{Run: f.Run, File: f.File, Extent: f.Extent, Places: []uint64{place}, Ids: id[:], Why: "gone"}
-				w.done[at] = false // sent again it is lost again
 				w.b.Send(topics.ChunksDropped.Event(id[:], d).To(topics.ChunkPart(id[:], w.parts)))
-				w.done[at] = true
 			}
 		}
 	}
