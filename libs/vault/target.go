@@ -28,6 +28,7 @@ const (
 
 var (
 	errNotConfigured = errors.New("no store is configured for it")
+	errStranger      = errors.New("is no target of this vault: it has no " + settingsKey)
 	// ErrTooFew means that fewer targets answered than what was asked needs. It
 	// is weather: nothing is known of what was asked for.
 	ErrTooFew = errors.New("too few targets answer")
@@ -59,7 +60,7 @@ func (s *slot) prove(ctx context.Context) error {
 	}
 	got, err := within(ctx, readMax, func(ctx context.Context) ([]byte, error) { return s.store.Get(ctx, settingsKey, 0, -1) })
 	if errors.Is(err, blob.ErrNotExist) {
-		return fmt.Errorf("is no target of this vault: %w", err)
+		return errStranger // not ErrNotExist, which would count as an answer
 	}
 	if err != nil {
 		return err

@@ -99,10 +99,7 @@ func (p *parcel) carry(l *lane, o *load) {
 	for p.board(l, o) {
 		err := l.put(p, *o)
 		if errors.Is(err, blob.ErrExist) && p.settle != nil {
-			settled, cause := within(p.life, putMax, func(ctx context.Context) (bool, error) { return true, p.settle(ctx, l) })
-			if err = cause; settled {
-				err = nil
-			}
+			_, err = within(p.life, putMax, func(ctx context.Context) (struct{}, error) { return struct{}{}, p.settle(ctx, l) })
 		}
 		switch {
 		case err == nil, errors.Is(err, blob.ErrExist):
