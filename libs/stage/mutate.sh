@@ -35,16 +35,13 @@ mutant 'hold done before its emit is acknowledged' hold.go '	h.mem.emit(h.mem.li
 			}
 		}
 	})'
-mutant 'handler done before its emit is acknowledged' room.go '	m.mem.emit(m.ctx, out, func(err error) { it.settle(nil, err) })' '	it.settle(nil, nil)
+mutant 'handler done before its emit is acknowledged' life.go '	m.mem.emit(m.ctx, out, func(err error) { it.settle(nil, err) })' '	it.settle(nil, nil)
 	m.mem.emit(m.ctx, out, func(error) {})'
 mutant 'a lost emit is passed over' ledger.go '		it.room.Fail(err)
 		return
 ' ''
-mutant 'a put that is lost is no error' room.go '		answer <- err
-' '		answer <- nil
-'
-mutant 'a put does not wait' room.go '		answer <- err
-	})' '	})
+mutant 'a put that is lost is no error' room.go '		answer <- err //' '		answer <- nil //'
+mutant 'a put does not wait' room.go 'answer := make(chan error, 1)' 'answer := make(chan error, 2)
 	answer <- nil'
 mutant 'no recall' recall.go 'if f.table && f.seen < f.end {' 'if false {'
 mutant 'whole tables are not waited for' recall.go 'if m.wholes > 0 {' 'if false {'
@@ -56,7 +53,7 @@ mutant 'rebuild without going back' group.go '		m.cl.SetOffsets(seek)
 mutant 'rebuild with the tables where they were' group.go '				from = 0
 ' '				from = -1
 '
-mutant 'a failed attempt keeps its holds' room.go '	default:
+mutant 'a failed attempt keeps its holds' life.go '	default:
 		in.void()
 ' '	default:
 '
@@ -74,7 +71,7 @@ mutant 'a bad row of a whole table is passed over' shelf.go '		if w.err != nil {
 		}
 '
 mutant 'committed runs before the commit' ledger.go 'l.done[0].offset < floor' 'true'
-mutant 'committed is forgotten when the room is gone' room.go '	for _, f := range owed {
+mutant 'committed is forgotten when the room is gone' life.go '	for _, f := range owed {
 		f()
 	}
 	if m.body' '	_ = owed
@@ -94,4 +91,8 @@ mutant 'a stop hands out more' member.go '	m.draining.Store(true)
 mutant 'a spoiled client is kept' emit.go '			m.end(fmt.Errorf("producer: %w", err))' '			_ = fmt.Sprint(err)'
 mutant 'stamps are not joined' stamp.go 'own = append(o.stamps[:len(o.stamps):len(o.stamps)], own...)' ''
 mutant 'the trace is dropped' stamp.go 'if len(o.trace) > 0 {' 'if false {'
+mutant 'a commit follows a loss' group.go '		room.lost.Store(true)
+' ''
+mutant 'a claim on a promise is dropped' block.go '			f.intent = f.promised.intent
+' ''
 exit $bad

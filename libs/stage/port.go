@@ -23,15 +23,8 @@ type Port[R any] struct {
 	topics []topics.Spec
 	kind   kind
 	writes bool
-	handle func(R, *In, *kgo.Record) error
-	begin  func(R, Log) (int64, error)
-	show   func(R, row)
 	decode func(*kgo.Record) (any, error) // of a whole table
-	batch  func(R, *Block) error
-	limits Limits
-	after  time.Duration
-	beat   func(R, *In) error
-	late   func(R, *Hold)
+	bind   func(R, *body)
 }
 
 // On reads a stream: each event at least once, in the order of its partition.
@@ -39,13 +32,23 @@ type Port[R any] struct {
 // ever, and the events behind it wait; tables, beats and the room's other
 // streams go on. The message is the handler's to keep.
 func On[R any, T proto.Message](t topics.Topic[T], h func(R, *In, T) error) Port[R] {
-	return Port[R]{topics: []topics.Spec{t.Spec}, kind: stream, handle: func(r R, in *In, rec *kgo.Record) error {
+	return handled(t.Spec, stream, nil, func(r R, in *In, rec *kgo.Record) error {
 		v, err := t.Decode(rec.Value)
 		if err != nil {
 			return Refuse(err)
 		}
 		in.msg = v
 		return h(r, in, v)
+	})
+}
+
+func handled[R any](t topics.Spec, k kind, begin func(R, Log) (int64, error), h func(R, *In, *kgo.Record) error) Port[R] {
+	return Port[R]{topics: []topics.Spec{t}, kind: k, bind: func(r R, b *body) {
+		in := input{handle: func(in *In, rec *kgo.Record) error { return h(r, in, rec) }}
+		if begin != nil {
+			in.begin = func(l Log) (int64, error) { return begin(r, l) }
+		}
+		b.inputs[t.Name] = in
 	}}
 }
 
@@ -66,9 +69,7 @@ func rawOf(rec *kgo.Record) Raw {
 
 // OnRaw is On for topics whose records the handler decodes.
 func OnRaw[R any](t topics.Raw, h func(R, *In, Raw) error) Port[R] {
-	return Port[R]{topics: []topics.Spec{t.Spec}, kind: stream, handle: func(r R, in *In, rec *kgo.Record) error {
-		return h(r, in, rawOf(rec))
-	}}
+	return handled(t.Spec, stream, nil, func(r R, in *In, rec *kgo.Record) error { return h(r, in, rawOf(rec)) })
 }
 
 // Recall reads a table: the room sees every row of its partition before its
@@ -91,7 +92,7 @@ type Log struct {
 // An error of begin ends the room.
 func RecallAt[R any, T proto.Message](t topics.Topic[T], begin func(R, Log) (from int64, err error),
 	h func(r R, key []byte, row T, offset int64)) Port[R] {
-	return Port[R]{topics: []topics.Spec{t.Spec}, kind: table, begin: begin, handle: func(r R, _ *In, rec *kgo.Record) (err error) {
+	return handled(t.Spec, table, begin, func(r R, _ *In, rec *kgo.Record) (err error) {
 		var v T
 		if rec.Value != nil {
 			if v, err = t.Decode(rec.Value); err != nil {
@@ -100,17 +101,17 @@ func RecallAt[R any, T proto.Message](t topics.Topic[T], begin func(R, Log) (fro
 		}
 		h(r, rec.Key, v, rec.Offset)
 		return nil
-	}}
+	})
 }
 
 // RecallRaw is RecallAt for a room that decodes rows itself, because it knows
 // what to make of one that does not decode. value is nil in a tombstone.
 func RecallRaw[R any, T proto.Message](t topics.Topic[T], begin func(R, Log) (from int64, err error),
 	h func(r R, key, value []byte, offset int64)) Port[R] {
-	return Port[R]{topics: []topics.Spec{t.Spec}, kind: table, begin: begin, handle: func(r R, _ *In, rec *kgo.Record) error {
+	return handled(t.Spec, table, begin, func(r R, _ *In, rec *kgo.Record) error {
 		h(r, rec.Key, rec.Value, rec.Offset)
 		return nil
-	}}
+	})
 }
 
 // Own is a table that the stage itself writes. Its rows come back through the
@@ -128,25 +129,27 @@ func Own[R any, T proto.Message](t topics.Topic[T], h func(r R, key []byte, row 
 // table with one partition, which is an order of things, every record is shown;
 // of others the newest of each key. A bad row is as in Recall.
 func Whole[R any, T proto.Message](t topics.Topic[T], h func(r R, key []byte, row T)) Port[R] {
-	return Port[R]{topics: []topics.Spec{t.Spec}, kind: whole,
-		decode: func(rec *kgo.Record) (any, error) { return t.Decode(rec.Value) },
-		show: func(r R, w row) {
-			v, _ := w.value.(T)
-			h(r, w.key, v)
-		}}
+	return shown(t.Spec, func(rec *kgo.Record) (any, error) { return t.Decode(rec.Value) }, func(r R, w row) {
+		v, _ := w.value.(T)
+		h(r, w.key, v)
+	})
 }
 
 // WholeRaw is Whole for topics whose records the room decodes. Value is nil in a tombstone.
 func WholeRaw[R any](t topics.Raw, h func(r R, rec Raw)) Port[R] {
-	return Port[R]{topics: []topics.Spec{t.Spec}, kind: whole,
-		decode: func(rec *kgo.Record) (any, error) { return rawOf(rec), nil },
-		show: func(r R, w row) {
-			v, ok := w.value.(Raw)
-			if !ok {
-				v = Raw{Key: w.key}
-			}
-			h(r, v)
-		}}
+	return shown(t.Spec, func(rec *kgo.Record) (any, error) { return rawOf(rec), nil }, func(r R, w row) {
+		v, ok := w.value.(Raw)
+		if !ok {
+			v = Raw{Key: w.key}
+		}
+		h(r, v)
+	})
+}
+
+func shown[R any](t topics.Spec, decode func(*kgo.Record) (any, error), h func(R, row)) Port[R] {
+	return Port[R]{topics: []topics.Spec{t}, kind: whole, decode: decode, bind: func(r R, b *body) {
+		b.shows[t.Name] = func(w row) { h(r, w) }
+	}}
 }
 
 // Batch reads streams in blocks of one topic and partition, whose bounds are
@@ -154,7 +157,11 @@ func WholeRaw[R any](t topics.Raw, h func(r R, rec Raw)) Port[R] {
 // marked Replay, so that a sink which knows a block by its bounds takes it once.
 // An error is retried for ever with the same block.
 func Batch[R any](ts []topics.Spec, lim Limits, h func(R, *Block) error) Port[R] {
-	return Port[R]{topics: ts, kind: stream, limits: lim, batch: h}
+	return Port[R]{topics: ts, kind: stream, bind: func(r R, b *body) {
+		for _, t := range ts {
+			b.inputs[t.Name] = input{limits: lim, batch: func(x *Block) error { return h(r, x) }}
+		}
+	}}
 }
 
 // Emits declares an output. To emit anything else is a bug and panics.
@@ -162,11 +169,19 @@ func Emits[R any](t topics.Spec) Port[R] { return Port[R]{topics: []topics.Spec{
 
 // Every calls h each d, first when the tables are recalled. Its errors are only
 // told: the next beat is the retry.
-func Every[R any](d time.Duration, h func(R, *In) error) Port[R] { return Port[R]{after: d, beat: h} }
+func Every[R any](d time.Duration, h func(R, *In) error) Port[R] {
+	return Port[R]{bind: func(r R, b *body) {
+		b.beats = append(b.beats, beat{d, func(in *In) error { return h(r, in) }})
+	}}
+}
 
 // Overdue shows h each hold that is older than age, once per age. The stage
 // must release it with an answer: nothing is held silently.
-func Overdue[R any](age time.Duration, h func(R, *Hold)) Port[R] { return Port[R]{after: age, late: h} }
+func Overdue[R any](age time.Duration, h func(R, *Hold)) Port[R] {
+	return Port[R]{bind: func(r R, b *body) {
+		b.late = append(b.late, late{age, func(o *Hold) { h(r, o) }})
+	}}
+}
 
 type beat struct {
 	every time.Duration

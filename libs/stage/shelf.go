@@ -24,7 +24,8 @@ type row struct {
 type shelf struct {
 	run    *runner
 	cl     *kgo.Client // shared with the other shelves
-	topic  string
+	name   string      // the house's
+	topic  string      // physical
 	decode func(*kgo.Record) (any, error)
 	every  bool // the table is an order of things: no record takes another's place
 
@@ -38,7 +39,7 @@ type shelf struct {
 }
 
 func newShelf(r *runner, cl *kgo.Client, t topics.Spec, decode func(*kgo.Record) (any, error)) *shelf {
-	return &shelf{run: r, cl: cl, topic: t.In(r.env.Region), decode: decode, every: t.Width == topics.Single, at: map[string]int{},
+	return &shelf{run: r, cl: cl, name: t.Name, topic: t.In(r.env.Region), decode: decode, every: t.Width == topics.Single, at: map[string]int{},
 		seen: map[int32]int64{}, rooms: map[*Room]bool{}, ends: map[*Room]map[int32]int64{}}
 }
 
@@ -128,7 +129,7 @@ func (s *shelf) reach(part int32, to int64) {
 
 // show runs in the room.
 func (s *shelf) show(m *Room, rows []row) {
-	do := m.body.shows[s.topic]
+	do := m.body.shows[s.name]
 	for _, w := range rows {
 		if w.err != nil {
 			m.Fail(w.err)

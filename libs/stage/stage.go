@@ -94,7 +94,7 @@ func Define[R any](name string, open func(Env) (func(*Room) (R, error), error), 
 			if err != nil {
 				return body{}, fmt.Errorf("room %s/%d: %w", name, m.Number, err)
 			}
-			return furnish(r, env.Region, ports), nil
+			return furnish(r, ports), nil
 		}, nil
 	}
 	return s
@@ -102,15 +102,15 @@ func Define[R any](name string, open func(Env) (func(*Room) (R, error), error), 
 
 // body is a room's handlers, bound to its state.
 type body struct {
-	inputs map[string]input     // by physical topic
-	shows  map[string]func(row) // whole tables, by physical topic
+	inputs map[string]input     // of streams and tables, by the house's name
+	shows  map[string]func(row) // of whole tables
 	beats  []beat
 	late   []late
 	close  func() error
 }
 
-// input is what a room does with one topic. Of its functions one is set, and
-// begin too where the room remembers rows by itself.
+// input is what a room does with one topic: handle or batch, and begin too
+// where the room remembers rows by itself.
 type input struct {
 	handle func(*In, *kgo.Record) error
 	begin  func(Log) (int64, error)
@@ -118,35 +118,14 @@ type input struct {
 	limits Limits
 }
 
-func furnish[R any](r R, region string, ports []Port[R]) body {
+func furnish[R any](r R, ports []Port[R]) body {
 	b := body{inputs: map[string]input{}, shows: map[string]func(row){}, close: func() error { return nil }}
 	if c, ok := any(r).(io.Closer); ok {
 		b.close = c.Close
 	}
 	for _, p := range ports {
-		for _, t := range p.topics {
-			switch {
-			case p.show != nil:
-				b.shows[t.In(region)] = func(w row) { p.show(r, w) }
-			case p.handle != nil || p.batch != nil:
-				in := input{limits: p.limits}
-				if p.handle != nil {
-					in.handle = func(in *In, rec *kgo.Record) error { return p.handle(r, in, rec) }
-				}
-				if p.begin != nil {
-					in.begin = func(l Log) (int64, error) { return p.begin(r, l) }
-				}
-				if p.batch != nil {
-					in.batch = func(x *Block) error { return p.batch(r, x) }
-				}
-				b.inputs[t.In(region)] = in
-			}
-		}
-		switch {
-		case p.beat != nil:
-			b.beats = append(b.beats, beat{p.after, func(in *In) error { return p.beat(r, in) }})
-		case p.late != nil:
-			b.late = append(b.late, late{p.after, func(h *Hold) { p.late(r, h) }})
+		if p.bind != nil {
+			p.bind(r, &b)
 		}
 	}
 	if len(b.late) == 0 {
