@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,12 +19,12 @@ func check(m *schemas.PackSealed) (vault.PackID, error) {
 	if err != nil {
 		return id, fmt.Errorf("sealed pack: %w", err)
 	}
-	if len(m.Blake3) != 32 || m.Blob == "" {
-		return id, fmt.Errorf("sealed pack %s: a hash of %d bytes, blob %q", id, len(m.Blake3), m.Blob)
+	if len(m.Blake3) != 32 || m.Blob == "" || m.SizeBytes == 0 {
+		return id, fmt.Errorf("sealed pack %s: %d bytes, a hash of %d, blob %q", id, m.SizeBytes, len(m.Blake3), m.Blob)
 	}
 	for _, e := range m.Extents {
 		n := len(e.Places)
-		if len(e.Ids) != n*idBytes || len(e.Offsets) != n || len(e.Framed) != n || len(e.Lengths) != n || len(e.GetRun().GetBackup()) != 16 {
+		if len(e.Ids) != n*idBytes || len(e.Offsets) != n || len(e.Framed) != n || len(e.Lengths) != n || len(e.GetRun().GetBackup()) != 16 || len(e.Run.Lease) != 16 {
 			return id, fmt.Errorf("sealed pack %s: extent %d of file %d: columns of %d places do not agree", id, e.Extent, e.File, n)
 		}
 	}
@@ -71,9 +72,9 @@ func (r *room) landed(m *schemas.PackSealed, redundancy int, took time.Duration)
 // fails the attempts whose pages are not filed, and the dedupers, which give the
 // claims to whoever waits.
 func (r *room) lost(m *schemas.PackSealed, why error) (events []topics.Event) {
-	code := "uploader.refused"
-	if missing(why) {
-		code = "sealed.missing"
+	code := "sealed-missing"
+	if errors.Is(why, errDamaged) {
+		code = "sealed-damaged"
 	}
 	for _, e := range m.Extents {
 		events = append(events, topics.BackupsFaulted.Event(e.Run.Backup, &schemas.BackupFaulted{Run: e.Run, Stage: stageName,
@@ -89,7 +90,7 @@ func (r *room) lost(m *schemas.PackSealed, why error) (events []topics.Event) {
 		}
 		for p, d := range drops {
 			if d != nil {
-				events = append(events, topics.ChunksDropped.Event(nil, d).To(int32(p)))
+				events = append(events, topics.ChunksDropped.Event(topics.ExtentKey(e.Run.Backup, e.File, e.Extent), d).To(int32(p)))
 			}
 		}
 	}

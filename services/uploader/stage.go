@@ -15,6 +15,12 @@ const (
 	stageName = "uploader"
 	// turnsEvery is how often rooms look for targets that went down or came back.
 	turnsEvery = 2 * time.Second
+	// turnsFresh is when a target is told of again, though nothing turned: for its
+	// free space, and for readers that found the row of another process. 10 targets
+	// make 1440 rows of 100 bytes a day.
+	turnsFresh = 10 * time.Minute
+	// readEvery is how often a sealed area that does not answer is asked.
+	readEvery = 10 * time.Second
 	// holdMax: above the 30 s that stragglers are waited for, and above an outage
 	// of more than m targets that people notice.
 	holdMax = 20 * time.Minute
@@ -43,8 +49,8 @@ type shared struct {
 	parts  int32
 	tokens chan struct{}
 
-	mu   sync.Mutex
-	told map[string]vault.Turn // targets as they were last told
+	asking sync.Mutex        // guards told, and is held while targets are asked
+	told   map[string]turned // targets as they were last told
 }
 
 // Stage makes sealed packs durable and tells who waited for them.
@@ -53,8 +59,11 @@ func Stage(c Config, d Deps) stage.Stage {
 		if c.AtOnce < 1 {
 			return nil, fmt.Errorf("stages.uploader.at_once: %d, want 1 at least", c.AtOnce)
 		}
-		s := &shared{env: env, deps: d, parts: env.Parts(topics.ChunksStored.Spec), tokens: make(chan struct{}, c.AtOnce), told: map[string]vault.Turn{}}
-		return func(at *stage.Room) (*room, error) { return &room{s, at}, nil }, nil
+		s := &shared{env: env, deps: d, parts: env.Parts(topics.ChunksStored.Spec), tokens: make(chan struct{}, c.AtOnce), told: map[string]turned{}}
+		return func(at *stage.Room) (*room, error) {
+			s.forget()
+			return &room{s, at}, nil
+		}, nil
 	},
 		stage.On(topics.PacksSealed, (*room).sealed),
 		stage.Emits[*room](topics.ChunksStored.Spec),

@@ -14,14 +14,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/zeebo/blake3"
 
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/staging"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/schemas"
-	"github.com/holdfast-backup/holdfast/topics"
 )
 
 // room is one partition number. Its packs are under way beside it.
@@ -30,61 +31,90 @@ type room struct {
 	at *stage.Room
 }
 
+// pack is one record under way. Two promises keep it undone: its answer, which
+// goes out at the quorum, and its stragglers. The answer rides on a promise
+// because what is not in the log must come again.
+type pack struct {
+	id     vault.PackID
+	msg    *schemas.PackSealed
+	answer *stage.Hold
+	rest   *stage.Hold
+}
+
 // sealed takes one pack.
 func (r *room) sealed(in *stage.In, m *schemas.PackSealed) error {
 	id, err := check(m)
 	if err != nil {
 		return stage.Refuse(err)
 	}
-	hold := in.Hold()
 	in.Committed(func() {
 		if err := r.deps.Sealed.Remove(m.Blob); err != nil {
 			r.env.Log.Warn("a sealed pack stays until it is swept", "pack", id, "err", err)
 		}
 	})
+	p := &pack{id, m, in.Hold(), in.Hold()}
 	in.Go(func(ctx context.Context) func() {
-		r.upload(ctx, id, m, hold)
+		r.upload(ctx, p)
 		return nil
 	})
 	return nil
 }
 
-// upload works until the pack is as durable as it gets now, or is lost.
-func (r *room) upload(ctx context.Context, id vault.PackID, m *schemas.PackSealed, hold *stage.Hold) {
-	select {
-	case r.tokens <- struct{}{}:
-	case <-ctx.Done():
-		return
-	}
-	began := r.env.Now()
-	body, err := r.read(m)
-	var landed *vault.Landed
-	if err == nil {
-		landed, err = r.deps.Writer.Pack(ctx, id, false, body)
-	}
-	<-r.tokens
+// upload works until the pack is as durable as it gets now, or is lost, or the
+// room ends: then the next one takes it up.
+func (r *room) upload(ctx context.Context, p *pack) {
+	landed, took, err := r.land(ctx, p)
 	switch {
 	case ctx.Err() != nil:
-		return // the next room takes it up
+	case missing(err):
+		p.answer.Release(r.lost(p.msg, err)...)
+		p.rest.Release()
 	case err != nil:
-		hold.Release(r.lost(m, err)...)
-		return
+		r.at.Fail(err)
+	default:
+		p.answer.Release(append(r.rows(p.msg), r.landed(p.msg, landed.Redundancy(), took)...)...)
+		select {
+		case <-landed.Done():
+			p.rest.Release()
+		case <-ctx.Done():
+		}
 	}
-	took := r.env.Now().Sub(began)
-	r.at.Emit(r.rows(m)...)
-	r.at.Emit(r.landed(m, landed.Redundancy(), took)...)
+}
+
+// land brings the pack to a quorum of targets. It is one of at most AtOnce.
+func (r *room) land(ctx context.Context, p *pack) (landed *vault.Landed, took time.Duration, err error) {
 	select {
-	case <-landed.Done():
-		hold.Release()
+	case r.tokens <- struct{}{}:
+		defer func() { <-r.tokens }()
 	case <-ctx.Done():
+		return nil, 0, ctx.Err()
 	}
+	began := r.env.Now()
+	body, err := r.read(ctx, p.msg)
+	if err != nil {
+		return nil, 0, err
+	}
+	landed, err = r.deps.Writer.Pack(ctx, p.id, false, body)
+	return landed, r.env.Now().Sub(began), err
 }
 
 var errDamaged = errors.New("the sealed pack is damaged")
 
-// read reads a pack from the sealed area and checks that it is the one.
-func (r *room) read(m *schemas.PackSealed) ([]byte, error) {
-	b, err := r.deps.Sealed.Read(m.Blob)
+// missing reports whether a pack's bytes are gone for good, rather than out of reach.
+func missing(err error) bool { return errors.Is(err, staging.ErrMissing) || errors.Is(err, errDamaged) }
+
+// read reads a pack from the sealed area and checks that it is the one. A share
+// that does not answer is waited for.
+func (r *room) read(ctx context.Context, m *schemas.PackSealed) (b []byte, err error) {
+	waits := backoff.NewExponentialBackOff(backoff.WithMaxInterval(readEvery), backoff.WithMaxElapsedTime(0))
+	err = backoff.RetryNotify(func() error {
+		if b, err = r.deps.Sealed.Read(m.Blob); missing(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, backoff.WithContext(waits, ctx), func(err error, _ time.Duration) {
+		r.env.Log.Warn("the sealed area does not answer", "blob", m.Blob, "err", err)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -92,22 +122,6 @@ func (r *room) read(m *schemas.PackSealed) ([]byte, error) {
 		return nil, fmt.Errorf("sealed %s: %w", m.Blob, errDamaged)
 	}
 	return b, nil
-}
-
-// turns tells of targets that went down or came back.
-func (r *room) turns(in *stage.In) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for n, t := range r.deps.Writer.Turns() {
-		if last, ok := r.told[t.Target]; ok && last.Up == t.Up && last.Quorum == t.Quorum {
-			continue
-		}
-		free, _ := r.deps.Writer.Free(in, n)
-		in.Emit(topics.TargetsTurned.Event([]byte(t.Target), &schemas.TargetTurned{Target: t.Target, Up: t.Up,
-			SinceMs: t.Since.UnixMilli(), Why: t.Why, FreeBytes: uint64(free), Quorum: t.Quorum}))
-		r.told[t.Target] = t
-	}
-	return nil
 }
 
 // overdue is where the sink is down: the pack waits on, with an alert, because
@@ -119,6 +133,3 @@ func (r *room) overdue(*stage.Hold) {
 		}
 	}
 }
-
-// missing reports whether a pack's bytes are gone for good, rather than out of reach.
-func missing(err error) bool { return errors.Is(err, staging.ErrMissing) || errors.Is(err, errDamaged) }
