@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,7 +24,7 @@ func (c *Config) check() (bad Findings) {
 	c.checkVault(say)
 	c.checkSources(say)
 	for _, k := range []struct{ path, file string }{{"keys.passphrase_file", c.Keys.PassphraseFile}, {"ledger.password_file", c.Ledger.PasswordFile}} {
-		if k.file == "" {
+		if k.file == "" || k.path == "keys.passphrase_file" && c.firstStart() {
 			continue
 		}
 		if st, err := os.Stat(k.file); err != nil {
@@ -39,6 +40,15 @@ func (c *Config) check() (bad Findings) {
 		say("limits.workers", "%d is below zero", c.Limits.Workers)
 	}
 	return bad
+}
+
+// firstStart reports whether keys, and a passphrase with them, are still to be made.
+func (c *Config) firstStart() bool {
+	if c.Keys.Dir == "" {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(c.Keys.Dir, "vault.pub"))
+	return errors.Is(err, os.ErrNotExist)
 }
 
 type sayer func(path, format string, a ...any)
@@ -71,8 +81,8 @@ func (c *Config) checkVault(say sayer) {
 	if !nameRule.MatchString(v.Name) {
 		say("vault.name", "%q is no name: letters, digits, - and _, at most 63", v.Name)
 	}
-	if g := int64(v.Grid); g&(g-1) != 0 || g < 4<<10 || g > 4<<20 {
-		say("vault.grid", "%v is no power of two from 4KiB to 4MiB", v.Grid)
+	if g := int64(v.Grid); g&(g-1) != 0 || g < 4<<10 || g > 256<<10 {
+		say("vault.grid", "%v is no power of two from 4KiB to 256KiB", v.Grid)
 	}
 	switch v.Compression {
 	case "zstd-fastest", "zstd-default", "minlz", "none":

@@ -69,7 +69,7 @@ type Sealed struct {
 // Vault is the durable repository of the region.
 type Vault struct {
 	Name string `yaml:"name"` // default: the region's
-	// Grid is the place size of disks, a power of two from 4KiB to 4MiB. Fixed
+	// Grid is the place size of disks, a power of two from 4KiB to 256KiB. Fixed
 	// when the vault is made. Default 64KiB.
 	Grid Size `yaml:"grid"`
 	// Compression is zstd-fastest (default), zstd-default, minlz or none.
