@@ -30,6 +30,9 @@ func survive(t *testing.T, seed uint64) {
 		b.Send(foundRow("vc-a", "", ""), foundRow("vc-b", "", ""))
 		b.Send(topics.EpochsTurned.Event([]byte("opened/1"), &schemas.EpochTurned{Epoch: 1, Turn: schemas.EpochTurned_TURN_OPENED}))
 		p := &players{b: b, exports: map[string]*played{}, verdicts: map[string]schemas.Status{}}
+		if seed%2 == 1 {
+			b.Weather(0.05)
+		}
 		members := []*stagetest.Member{b.Join(0.05), b.Join(0.05)}
 		for step := range 24 {
 			if step < 8 {
@@ -79,10 +82,10 @@ type played struct {
 }
 
 func (p *players) order(step int) {
-	for n := range 3 {
-		m := &schemas.Machine{Source: []string{"vc-a", "vc-b"}[n%2], Id: fmt.Sprint("vm-", n)}
+	for n := range 4 {
+		m := &schemas.Machine{Source: []string{"vc-a", "vc-b"}[n%2], Id: fmt.Sprint("machine-", n)}
 		job := schemas.JobID("/t", fmt.Sprint(step))
-		p.b.Send(topics.BackupsQueued.Event([]byte(m.GetSource()), &schemas.BackupQueued{Job: &schemas.Job{Id: job.Bytes(), Of: 3}, Machine: m,
+		p.b.Send(topics.BackupsQueued.Event([]byte(m.GetSource()), &schemas.BackupQueued{Job: &schemas.Job{Id: job.Bytes(), Of: 4}, Machine: m,
 			Backup: schemas.BackupID(job, m.GetSource(), m.GetId()).Bytes(), SinceMs: time.Now().UnixMilli(), Options: &schemas.Options{}}))
 		p.orders++
 	}
@@ -95,6 +98,7 @@ func (p *players) order(step int) {
 
 func (p *players) play() {
 	words := stagetest.Read(p.b, topics.BackupsLeased)
+	p.checkRows(words)
 	for _, w := range words { // all of them, each time: a reader may begin anew
 		id := string(w.GetRun().GetBackup())
 		e := p.exports[id]
@@ -120,6 +124,24 @@ func (p *players) play() {
 				p.judge(e.word, schemas.Status_STATUS_COMPLETED)
 			}
 			p.answer(e.word, schemas.ExportEnded_WORD_SNAPSHOT_REMOVED)
+		}
+	}
+}
+
+// checkRows holds that what was begun stands in a row, in the partition where
+// the next scheduler of its source recalls it.
+func (p *players) checkRows(words []*schemas.BackupLeased) {
+	leases := map[string]bool{}
+	for _, rec := range p.b.Records(topics.MachinesTended.In(stagetest.Region)) {
+		row, err := topics.MachinesTended.Decode(rec.Value)
+		if source := row.GetMachine().GetSource(); err != nil || rec.Partition != topics.KeyPart([]byte(source), 2) {
+			p.b.T.Fatalf("row %q of source %s in partition %d: %v", rec.Key, source, rec.Partition, err)
+		}
+		leases[string(row.GetOpen().GetRun().GetLease())] = true
+	}
+	for _, w := range words {
+		if w.GetVerb() == schemas.BackupLeased_VERB_LEASED && !leases[string(w.GetRun().GetLease())] {
+			p.b.T.Fatalf("leased and in no row: %v", w)
 		}
 	}
 }
