@@ -72,9 +72,9 @@ func (r *room) landed(m *schemas.PackSealed, redundancy int, took time.Duration)
 // fails the attempts whose pages are not filed, and the dedupers, which give the
 // claims to whoever waits.
 func (r *room) lost(m *schemas.PackSealed, why error) (events []topics.Event) {
-	code := "sealed-missing"
+	code := "sealed.missing"
 	if errors.Is(why, errDamaged) {
-		code = "sealed-damaged"
+		code = "sealed.damaged"
 	}
 	for _, e := range m.Extents {
 		events = append(events, topics.BackupsFaulted.Event(e.Run.Backup, &schemas.BackupFaulted{Run: e.Run, Stage: stageName,
