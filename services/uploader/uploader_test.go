@@ -27,18 +27,18 @@ func TestCrashLosesNoPack(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			run(t, seed, func(w *world) {
-				w.join(0.15)
+				w.join(0.15, 0.15, 2*time.Second)
 				for range 6 {
 					w.send(5)
 					time.Sleep(time.Duration(w.b.Rand.Int64N(int64(12 * time.Second))))
 					if len(w.up) < 2 || w.b.Rand.IntN(2) == 0 {
-						w.join(0.15)
+						w.join(0.15, 0.15, 2*time.Second)
 					}
 					time.Sleep(time.Duration(w.b.Rand.Int64N(int64(12 * time.Second))))
 					w.crash(w.up[w.b.Rand.IntN(len(w.up))])
 					w.consistent()
 					if len(w.up) == 0 {
-						w.join(0.15)
+						w.join(0.15, 0.15, 2*time.Second)
 					}
 				}
 				if !w.b.Settled(topics.PacksSealed.Spec) {
@@ -54,6 +54,27 @@ func TestCrashLosesNoPack(t *testing.T) {
 				}
 				if f, d := stagetest.Read(w.b, topics.BackupsFaulted), stagetest.Read(w.b, topics.ChunksDropped); len(f)+len(d) > 0 {
 					t.Errorf("told as lost: %v %v", f, d)
+				}
+			})
+		})
+	}
+}
+
+// Targets that answer at once, so that nothing but the log holds a record, over a
+// wire that breaks: an uploader that is killed between its answer and the log's
+// word must not have committed.
+func TestAnswerIsInTheLogBeforeTheCommit(t *testing.T) {
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			run(t, seed, func(w *world) {
+				for range 4 {
+					p := w.join(0, 0.5, 0)
+					for range 8 {
+						w.send(2)
+						time.Sleep(time.Duration(w.b.Rand.Int64N(int64(time.Second))))
+					}
+					w.crash(p)
+					w.consistent()
 				}
 			})
 		})
@@ -109,7 +130,7 @@ func TestLostPacks(t *testing.T) {
 				t.Fatalf("put again as %s", ref)
 			}
 		}
-		w.join(0)
+		w.join(0, 0, time.Second)
 		if !w.b.Settled(topics.PacksSealed.Spec) {
 			t.Fatal("never committed")
 		}
@@ -154,7 +175,7 @@ func TestLostPacks(t *testing.T) {
 // When they are back all lands by itself.
 func TestSinkDown(t *testing.T) {
 	run(t, 1, func(w *world) {
-		p := w.join(0)
+		p := w.join(0, 0, time.Second)
 		time.Sleep(5 * time.Second)
 		if rows := stagetest.Rows(w.b, topics.TargetsTurned); len(rows) != 4 || !rows["t3"].Up || !rows["t3"].Quorum {
 			t.Errorf("targets at the start: %v", rows)
@@ -185,7 +206,7 @@ func TestSinkDown(t *testing.T) {
 // The record waits for stragglers, the answer does not.
 func TestStragglersHoldTheRecordAlone(t *testing.T) {
 	run(t, 1, func(w *world) {
-		p := w.join(0)
+		p := w.join(0, 0, time.Second)
 		time.Sleep(5 * time.Second)
 		p.faults[3].Hang(true)
 		w.send(1)
@@ -216,7 +237,7 @@ func TestSealedAreaAway(t *testing.T) {
 		path := filepath.Join(dir, w.packs[0].msg.Blob)
 		w.must(os.Rename(path, path+".away"))
 		w.must(os.Mkdir(path, 0o700)) // reads fail, and not with "no such file"
-		w.join(0)
+		w.join(0, 0, time.Second)
 		time.Sleep(time.Minute)
 		w.must(os.Remove(path))
 		w.must(os.Rename(path+".away", path))
@@ -247,7 +268,7 @@ func TestFalseRecordsAreRefused(t *testing.T) {
 			key := vault.NewPackID(uint64(i)).Key()
 			w.b.Send(topics.PacksSealed.Event(key[:], bad))
 		}
-		w.join(0)
+		w.join(0, 0, time.Second)
 		if !w.b.Settled(topics.PacksSealed.Spec) {
 			t.Fatal("never committed")
 		}

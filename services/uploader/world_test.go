@@ -89,10 +89,9 @@ func (w *world) targets(p *process) (ts []vault.Target) {
 	return ts
 }
 
-// join starts an uploader whose puts are lost, or done and their answers lost, and
-// whose produce requests are torn, in
-// such a share of all.
-func (w *world) join(weather float64) *process {
+// join starts an uploader whose puts are lost, or done and their answers lost, in
+// such a share of all, and take up to slow.
+func (w *world) join(weather, torn float64, slow time.Duration) *process {
 	w.t.Helper()
 	p := &process{}
 	v, err := vault.Open(context.Background(), w.targets(p))
@@ -100,10 +99,10 @@ func (w *world) join(weather float64) *process {
 	p.w, err = vault.NewWriter(v, vault.WriterOptions{Region: stagetest.Region, Log: w.b.Log})
 	w.must(err)
 	for _, f := range p.faults {
-		f.Slow(2 * time.Second).Lose(weather).Ghost(weather)
+		f.Slow(slow).Lose(weather).Ghost(weather)
 	}
 	w.b.Stage = Stage(Default(), Deps{Sealed: w.sealed, Writer: p.w})
-	p.m = w.b.Join(weather)
+	p.m = w.b.Join(torn)
 	w.up = append(w.up, p)
 	return p
 }
