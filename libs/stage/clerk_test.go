@@ -3,6 +3,7 @@ package stage_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ func lease(name, phase string) topics.Event { return say(leased, name, phase) }
 // clerk owns a table of open jobs.
 type clerk struct{ open map[string]string }
 
-var late []string
+var late atomic.Int32 // holds shown as overdue
 
 var clerking = stage.Define("clerk", func(stage.Env) (func(*stage.Room) (*clerk, error), error) {
 	return func(*stage.Room) (*clerk, error) { return &clerk{map[string]string{}}, nil }, nil
@@ -48,7 +49,7 @@ var clerking = stage.Define("clerk", func(stage.Env) (func(*stage.Room) (*clerk,
 		}
 		return nil
 	}),
-	stage.Overdue(time.Minute, func(_ *clerk, h *stage.Hold) { late = append(late, "x"); h.Release() }),
+	stage.Overdue(time.Minute, func(_ *clerk, h *stage.Hold) { late.Add(1); h.Release() }),
 )
 
 func TestOwnTableIsRecalledOnTakeover(t *testing.T) {
@@ -71,7 +72,7 @@ func TestOwnTableIsRecalledOnTakeover(t *testing.T) {
 // What no retry cures is put aside with the reason, what is held too long is
 // shown, and a gap in the log is counted and passed.
 func TestRefusedLateAndLost(t *testing.T) {
-	late = nil
+	late.Store(0)
 	stagetest.Run(t, 0, clerking, 1, func(b *stagetest.Bench) {
 		m := b.Join(0)
 		b.Send(lease("a", "bad"), lease("a", "held"), topics.Event{Topic: leased.Spec, Key: []byte("a"), Value: []byte{0xff}, Part: -1}, lease("a", "one"))
@@ -80,8 +81,8 @@ func TestRefusedLateAndLost(t *testing.T) {
 		}
 		got := stagetest.ReadRaw(b, leased.Refused())
 		if len(got) != 2 || got[0].Headers["why"] != "job a is bad" || got[0].Headers["stage"] != "clerk" ||
-			got[0].Headers["input"] != "test-1.jobs.leased/0@0" || !strings.Contains(got[1].Headers["why"], "decode") || len(late) != 1 {
-			b.T.Errorf("refused %v, late %v", got, late)
+			got[0].Headers["input"] != "test-1.jobs.leased/0@0" || !strings.Contains(got[1].Headers["why"], "decode") || late.Load() != 1 {
+			b.T.Errorf("refused %v, late %d", got, late.Load())
 		}
 		m.Leave()
 		b.Send(lease("b", "one"), lease("c", "one"))
@@ -123,14 +124,14 @@ func TestABadRowStopsTheRoom(t *testing.T) {
 
 // A stage may have a table and no stream: its room lives for its beats.
 func TestARoomWithoutStreams(t *testing.T) {
-	beats := 0
+	var beats atomic.Int32
 	s := stage.Define("keeper", func(stage.Env) (func(*stage.Room) (*clerk, error), error) {
 		return func(*stage.Room) (*clerk, error) { return &clerk{map[string]string{}}, nil }, nil
 	},
 		stage.Recall(open, func(c *clerk, key []byte, j words) { c.open[string(key)] = j.GetValue() }),
 		stage.Every(time.Minute, func(c *clerk, _ *stage.In) error {
 			if c.open["a"] == "one" {
-				beats++
+				beats.Add(1)
 			}
 			return nil
 		}))
@@ -138,9 +139,9 @@ func TestARoomWithoutStreams(t *testing.T) {
 		b.Send(say(open, "a", "one"))
 		b.Join(0)
 		time.Sleep(10*time.Minute + 10*time.Second)
-		if beats != 11 {
+		if n := beats.Load(); n != 11 {
 			b.Dump(9)
-			b.T.Errorf("%d beats", beats)
+			b.T.Errorf("%d beats", n)
 		}
 	})
 }

@@ -152,7 +152,7 @@ func (m *member) standing() {
 		for _, f := range room.feeds {
 			at := f.floor
 			if f.table {
-				at = f.seen
+				at = f.next - int64(len(f.queue))
 			}
 			n := Note{Kind: Standing, Topic: f.topic, Part: room.Number, Held: len(f.open)}
 			if at >= 0 {

@@ -81,7 +81,6 @@ func metricsOf(t *testing.T, m *watch.Metrics) string {
 func TestTelemetry(t *testing.T) {
 	m, h := watch.NewMetrics(), &watch.Health{}
 	stagetest.Run(t, 0, clerking, 2, func(b *stagetest.Bench) {
-		late = nil
 		b.Watch = stage.Telemetry(m, h, nil)
 		member := b.Join(0)
 		b.Send(lease("a", "one"), lease("b", "bad"), lease("c", "held"))

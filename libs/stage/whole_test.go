@@ -36,6 +36,15 @@ type judged struct {
 	by []string
 }
 
+// taken returns it, and begins anew.
+func (j *judged) taken() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	by := j.by
+	j.by = nil
+	return by
+}
+
 func judging(out *judged) stage.Stage {
 	return stage.Define("judge", func(stage.Env) (func(*stage.Room) (*judge, error), error) {
 		return func(*stage.Room) (*judge, error) {
@@ -85,7 +94,7 @@ func TestWholeTablesComeFirst(t *testing.T) {
 			b.Dump(20)
 			b.T.Fatal("not settled")
 		}
-		for _, by := range out.by {
+		for _, by := range out.taken() {
 			if by != "9 laws, a new!; [first rival]; [row6 row7 row8]" {
 				b.T.Fatalf("judged by %s", by)
 			}
@@ -94,18 +103,18 @@ func TestWholeTablesComeFirst(t *testing.T) {
 		time.Sleep(time.Second)
 		b.Join(0) // takes rooms over: they begin with the past
 		time.Sleep(20 * time.Second)
-		out.by = nil
 		for i := range 20 {
 			b.Send(lease(fmt.Sprint(i), "x"))
 		}
 		b.Settled()
-		for _, by := range out.by {
+		again := out.taken()
+		for _, by := range again {
 			if by != "9 laws, a new!; [first rival second]; [row7 row8]" {
 				b.T.Fatalf("then judged by %s", by)
 			}
 		}
-		if len(out.by) < 20 {
-			b.T.Errorf("%d judged", len(out.by))
+		if len(again) < 20 {
+			b.T.Errorf("%d judged", len(again))
 		}
 	})
 }
@@ -116,12 +125,12 @@ func TestABadRowOfAWholeTableStopsTheRooms(t *testing.T) {
 		b.Send(topics.Event{Topic: turned.Spec, Key: []byte("opened/1"), Value: []byte{0xff}, Part: -1}, lease("a", "x"))
 		b.Join(0)
 		time.Sleep(time.Minute)
-		if len(out.by) > 0 || b.Count(stage.Failed) < 2 {
-			b.T.Fatalf("judged %v, %d failures", out.by, b.Count(stage.Failed))
+		if by := out.taken(); len(by) > 0 || b.Count(stage.Failed) < 2 {
+			b.T.Fatalf("judged %v, %d failures", by, b.Count(stage.Failed))
 		}
 		b.Send(say(turned, "opened/1", "first"))
-		if !b.Settled() || len(out.by) != 1 {
-			b.T.Errorf("judged %v", out.by)
+		if settled, by := b.Settled(), out.taken(); !settled || len(by) != 1 {
+			b.T.Errorf("judged %v", by)
 		}
 	})
 }

@@ -72,6 +72,9 @@ func (b *Bench) Dump(n int) {
 func (b *Bench) reap() {
 	group := Region + "." + b.Stage.Name
 	info, seen := b.Cluster.GroupInfo(group), map[string]int{}
+	if info == nil {
+		return
+	}
 	for _, m := range info.Members {
 		seen[m.ClientID]++
 	}
