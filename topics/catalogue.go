@@ -19,7 +19,7 @@ var (
 		"orders: back up these machines now, or cancel that job")
 	PoliciesDeclared = kept(public("policies.declared", "policy", "anyone", "scheduler, collector",
 		"which machines are due when, and how long their points live"))
-	MachinesFound = table[*schemas.MachineFound]("machines.found", "source", "exporter", "scheduler, intake, gateway",
+	MachinesFound = table[*schemas.MachineFound]("machines.found", "source", "exporter", "scheduler, intake, gateway, recorder",
 		"the inventory, and each source's limits")
 	BackupsQueued = stream[*schemas.BackupQueued]("backups.queued", "source", "intake", "scheduler",
 		"a job's machines, to the room that owns their source")

@@ -25,8 +25,8 @@ const (
 // ErrFault is the weather's.
 var ErrFault = errors.New("the ledger is ill")
 
-// Fake is a ledger in memory. It remembers tokens for ever, by table and day, as
-// ClickHouse does by part.
+// Fake is a ledger in memory. It remembers tokens until Forget, by table and day,
+// as ClickHouse does by part.
 type Fake struct {
 	// Weather decides on each call; nil: all is well. Of Missing every Fault but
 	// None is Lost.
@@ -39,14 +39,18 @@ type Fake struct {
 	tokens map[string]bool
 }
 
-// Insert is as the real one.
+// Insert is as the real one. Rows land half-way through the call, so that who is
+// cut off while it waits leaves a ghost.
 func (f *Fake) Insert(ctx context.Context, token string, rows ledger.Rows) error {
-	fault, err := f.call(ctx)
-	if err != nil {
+	fault := f.fault()
+	if err := f.wait(ctx); err != nil {
 		return err
 	}
 	if fault != Lost {
 		f.land(token, rows, fault == Torn)
+	}
+	if err := f.wait(ctx); err != nil {
+		return err
 	}
 	if fault != None {
 		return fmt.Errorf("insert into %s: %w", rows.Table(), ErrFault)
@@ -91,11 +95,10 @@ func dayOf(o ledger.Origin) int64 { return o.AtMs / (24 * time.Hour).Millisecond
 
 // Missing is as the real one.
 func (f *Fake) Missing(ctx context.Context, rows ledger.Rows) (ledger.Rows, error) {
-	fault, err := f.call(ctx)
-	if err != nil {
+	if err := f.wait(ctx); err != nil {
 		return nil, err
 	}
-	if fault != None {
+	if f.fault() != None {
 		return nil, fmt.Errorf("look into %s: %w", rows.Table(), ErrFault)
 	}
 	there := map[ledger.Origin]bool{}
@@ -120,6 +123,13 @@ func (f *Fake) Count(table string) (n int) {
 	return n
 }
 
+// Forget forgets all tokens, as ClickHouse does after 100,000 inserts.
+func (f *Fake) Forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.tokens)
+}
+
 // Wipe forgets all, as a server does that lost its disk.
 func (f *Fake) Wipe() {
 	f.mu.Lock()
@@ -127,16 +137,22 @@ func (f *Fake) Wipe() {
 	f.tables, f.tokens = nil, nil
 }
 
-func (f *Fake) call(ctx context.Context) (Fault, error) {
-	if f.Slow > 0 {
-		select {
-		case <-ctx.Done():
-			return Lost, ctx.Err()
-		case <-time.After(f.Slow):
-		}
-	}
+func (f *Fake) fault() Fault {
 	if f.Weather == nil {
-		return None, nil
+		return None
 	}
-	return f.Weather(), nil
+	return f.Weather()
+}
+
+// wait is half of a call.
+func (f *Fake) wait(ctx context.Context) error {
+	if f.Slow == 0 {
+		return ctx.Err()
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(f.Slow / 2):
+		return nil
+	}
 }

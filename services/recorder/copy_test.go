@@ -1,0 +1,146 @@
+package recorder
+
+import (
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/ledger"
+	"github.com/holdfast-backup/holdfast/libs/ledger/ledgertest"
+	"github.com/holdfast-backup/holdfast/libs/stage"
+	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+// noon is when the tests' records are written, and midnight is 12 hours later.
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+// a desk is a room without a Kafka, at a time of its own.
+type desk struct {
+	*room
+	fake *ledgertest.Fake
+	now  time.Time
+}
+
+func newDesk() *desk {
+	d := &desk{fake: &ledgertest.Fake{}, now: noon}
+	d.room = &room{env: stage.Env{Region: "r", Now: func() time.Time { return d.now }, Log: slog.New(slog.NewTextHandler(io.Discard, nil))},
+		deps: Deps{Ledger: d.fake, Vault: "v"}, tried: map[string]try{}}
+	return d
+}
+
+// again is the room's successor.
+func (d *desk) again() { d.room = &room{env: d.env, deps: d.deps, tried: map[string]try{}} }
+
+// block of one topic whose records are as far apart as step.
+func block[T interface{ Event([]byte, M) topics.Event }, M any](t T, part int32, step time.Duration, ms ...M) *stage.Block {
+	b := &stage.Block{Part: part}
+	for i, m := range ms {
+		e := t.Event([]byte("k"), m)
+		b.Spec, b.Topic = e.Topic, e.Topic.In("r")
+		b.Records = append(b.Records, stage.Record{Offset: int64(i), Time: noon.Add(time.Duration(i) * step), Value: e.Value})
+	}
+	b.Last = int64(len(ms) - 1)
+	return b
+}
+
+func cuts(n int) (ms []*schemas.ChunksCut) {
+	for range n {
+		ms = append(ms, &schemas.ChunksCut{})
+	}
+	return ms
+}
+
+func (d *desk) copies(t *testing.T, b *stage.Block, want int) {
+	t.Helper()
+	if err := d.copy(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if n := d.fake.Count("stage_event"); n != want {
+		t.Errorf("%d events, want %d", n, want)
+	}
+}
+
+// A block was torn at midnight, and comes again when its token is forgotten: by
+// the same room, by another, and by another whose records are old but which
+// cannot know when they were sent.
+func TestTornBlockComesLate(t *testing.T) {
+	for _, other := range []bool{false, true} {
+		d := newDesk()
+		d.fake.Weather = func() ledgertest.Fault { return ledgertest.Torn }
+		b := block(topics.ChunksCut, 0, 8*time.Hour, cuts(4)...)
+		d.now = noon.Add(24 * time.Hour)
+		if err := d.copy(t.Context(), b); err == nil {
+			t.Fatal("a torn insert was good")
+		}
+		if n := d.fake.Count("stage_event"); n != 2 {
+			t.Fatalf("%d events of the first day, want 2", n)
+		}
+		b.Replay = true
+		if other {
+			d.again()
+		}
+		d.fake.Weather = nil
+		d.fake.Forget()
+		d.now = d.now.Add(tokenAge)
+		d.copies(t, b, 4)
+		d.fake.Forget()
+		d.copies(t, b, 4)
+	}
+}
+
+// What is sent again soon goes whole, under its token: the sums that a table
+// feeds may lack what the table has.
+func TestRepeatSoonGoesWhole(t *testing.T) {
+	d := newDesk()
+	b := block(topics.ChunksCut, 0, time.Second, cuts(3)...)
+	d.copies(t, b, 3)
+	b.Replay = true
+	d.again()
+	calls := 0
+	d.fake.Weather = func() ledgertest.Fault { calls++; return ledgertest.None }
+	d.copies(t, b, 3)
+	if calls != 1 {
+		t.Errorf("%d calls, want the insert alone", calls)
+	}
+}
+
+// Tokens differ where records do: by partition, by topic, and by time, for a
+// topic that was made anew.
+func TestTokensTellRecordsApart(t *testing.T) {
+	d := newDesk()
+	b := block(topics.ChunksCut, 0, time.Second, cuts(2)...)
+	d.copies(t, b, 2)
+	d.copies(t, block(topics.ChunksCut, 1, time.Second, cuts(2)...), 4)
+	d.copies(t, block(topics.ChunksFresh, 0, time.Second, []*schemas.ChunksFresh{{}, {}}...), 6)
+	for i := range b.Records {
+		b.Records[i].Time = b.Records[i].Time.Add(time.Minute)
+	}
+	d.copies(t, b, 8)
+	b.Replay = true
+	d.now = noon.Add(time.Hour)
+	d.copies(t, b, 8)
+}
+
+// A large block goes in pieces, cut between records, and lands once.
+func TestLargeBlockGoesInPieces(t *testing.T) {
+	d := newDesk()
+	half := ledger.MaxRows/2 + 1
+	m := &schemas.PlacesFiled{Run: &schemas.Run{Backup: make([]byte, 16)}}
+	for i := range half {
+		m.Runs = append(m.Runs, &schemas.PlaceRun{First: uint64(i), Count: 1})
+	}
+	b := block(topics.PlacesFiled, 0, time.Second, m, m, m)
+	calls := 0
+	d.fake.Weather = func() ledgertest.Fault { calls++; return ledgertest.None }
+	d.copies(t, b, 3)
+	if n := d.fake.Count("chunk_log"); n != 3*half || calls != 3 {
+		t.Errorf("%d places in %d inserts, want %d in 3 with the events", n, calls, 3*half)
+	}
+	b.Replay = true
+	d.copies(t, b, 3)
+	if n := d.fake.Count("chunk_log"); n != 3*half {
+		t.Errorf("%d places after a repeat, want %d", n, 3*half)
+	}
+}

@@ -1,0 +1,128 @@
+// Package recorder copies what happens in a region to the ledger: what became of
+// each place, what each stage did, how each backup stands.
+//
+// It reads streams in blocks whose bounds are committed before they are taken.
+// So a block that comes again after a crash is the same to the letter, and goes
+// under the same token, which the ledger takes once. The ledger is blind, not a
+// brake: while it is down the recorder waits, Kafka keeps the records, and nobody
+// else notices.
+package recorder
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/ledger"
+	"github.com/holdfast-backup/holdfast/libs/stage"
+)
+
+// tokenAge is how long the ledger surely knows a token: it remembers 100,000
+// inserts into a table, which at 64 a second, four times those of a region at
+// work, are 26 minutes.
+const tokenAge = 15 * time.Minute
+
+// room is one partition number. It remembers nothing that a crash may not take:
+// a block is all that it needs to know.
+type room struct {
+	env   stage.Env
+	deps  Deps
+	home  *stage.Room
+	tried map[string]try // by topic
+	found foundRows
+}
+
+// try is the last block of a topic that this room began to send. at is zero if
+// another room may have begun it before.
+type try struct {
+	first int64
+	at    time.Time
+}
+
+func (r *room) take(b *stage.Block) error { return r.copy(r.home.Context(), b) }
+
+// copy sends a block's rows, table by table.
+func (r *room) copy(ctx context.Context, b *stage.Block) error {
+	rows, bad := r.read(b)
+	if bad.count > 0 && !b.Replay {
+		r.env.Log.Warn("records that do not decode are not in the ledger", "topic", b.Topic, "part", b.Part, "count", bad.count, "first", bad.first, "why", bad.why)
+	}
+	fresh := r.fresh(b)
+	for _, table := range rows.tables() {
+		for part := range pieces(table) {
+			if err := r.send(ctx, b, part, fresh); err != nil {
+				return err
+			}
+		}
+	}
+	delete(r.tried, b.Topic)
+	return nil
+}
+
+// fresh reports whether the block, if it was ever sent, was sent so lately that
+// the ledger knows its tokens. It was not sent before its youngest record was
+// written, nor, where this room was the first to take it, before it did.
+func (r *room) fresh(b *stage.Block) bool {
+	t, ok := r.tried[b.Topic]
+	if !ok || t.first != b.First {
+		t = try{first: b.First}
+		if !b.Replay {
+			t.at = r.env.Now()
+		}
+		r.tried[b.Topic] = t
+	}
+	for _, rec := range b.Records {
+		if rec.Time.After(t.at) {
+			t.at = rec.Time
+		}
+	}
+	return r.env.Now().Sub(t.at) < tokenAge
+}
+
+// send writes rows of one table, once. A block that is new, or was sent lately,
+// goes under its token: what is there of it stays out, and the sums that the
+// table feeds get what a killed ledger may still owe them. Of an old one only
+// what is missing goes.
+func (r *room) send(ctx context.Context, b *stage.Block, rows ledger.Rows, fresh bool) error {
+	token := tokenOf(b, rows)
+	if b.Replay && !fresh {
+		missing, err := r.deps.Ledger.Missing(ctx, rows)
+		if err != nil {
+			return err
+		}
+		if missing.Len() == 0 {
+			return nil
+		}
+		if missing.Len() < rows.Len() {
+			token, rows = token+" rest", missing
+		}
+	}
+	return r.deps.Ledger.Insert(ctx, token, rows)
+}
+
+// tokenOf names rows by their records. The time tells a topic from one that was
+// made anew under its name, whose offsets begin at 0 again.
+func tokenOf(b *stage.Block, rows ledger.Rows) string {
+	first, last := rows.Origin(0), rows.Origin(rows.Len()-1)
+	return fmt.Sprintf("%s/%d/%d-%d@%d", b.Topic, b.Part, first.Offset, last.Offset, first.AtMs)
+}
+
+// pieces cuts rows where one insert would become too large, between two records:
+// the same rows are always cut alike.
+func pieces(rows ledger.Rows) func(yield func(ledger.Rows) bool) {
+	return func(yield func(ledger.Rows) bool) {
+		from := 0
+		for i := 1; i < rows.Len(); i++ {
+			if i-from < ledger.MaxRows || rows.Origin(i).Offset == rows.Origin(i-1).Offset {
+				continue
+			}
+			if !yield(rows.Slice(from, i)) {
+				return
+			}
+			from = i
+		}
+		if from < rows.Len() {
+			yield(rows.Slice(from, rows.Len()))
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package recorder
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/ledger"
+	"github.com/holdfast-backup/holdfast/libs/stage"
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+const stageName = "recorder"
+
+// Config of the recorder. An insert costs the ledger the same for one row or a
+// thousand, so a block waits for more. There are three streams with news, which
+// people wait for, and thirteen that only say what stages did.
+type Config struct {
+	// NewsWait is how old a place or a backup's turn may get on its way. Default 2 s:
+	// at most 3 x rooms inserts in that time.
+	NewsWait time.Duration `yaml:"news_wait"`
+	// EventsWait is the same for what stages did. Default 10 s: at most 13 x rooms
+	// inserts in that time, 5 a second on one machine at work and none at rest.
+	EventsWait time.Duration `yaml:"events_wait"`
+}
+
+// Default is the configuration without a file.
+func Default() Config { return Config{NewsWait: 2 * time.Second, EventsWait: 10 * time.Second} }
+
+const (
+	// blockBytes bounds a block, and so what a room holds of it: 2 MiB of records
+	// are 50,000 places, 5 MB as rows and 10 MB as columns.
+	blockBytes = 2 << 20
+	// blockRecords is what a feed buffers: a block of more would wait for nothing.
+	blockRecords = 2000
+	// inventoryWait is how old a change of the inventory may get.
+	inventoryWait = 10 * time.Second
+)
+
+// Sink is where rows go: the ledger, or one in memory.
+type Sink interface {
+	// Insert has rows there once when it returns nil, however often the same rows
+	// come under one token. After an error they may be there. An empty token: rows
+	// that may be there twice.
+	Insert(ctx context.Context, token string, rows ledger.Rows) error
+	// Missing returns those of rows whose record is not there.
+	Missing(ctx context.Context, rows ledger.Rows) (ledger.Rows, error)
+}
+
+// Deps is what the recorder needs of the house.
+type Deps struct {
+	Ledger Sink
+	Vault  string // its name, for the rows
+}
+
+// news are streams that people wait for; events are all others of a region.
+var news, events = split()
+
+func split() (news, events []topics.Spec) {
+	for _, t := range topics.All() {
+		switch {
+		case t.Kind != topics.Stream:
+		case t.Name == topics.PlacesFiled.Name || t.Name == topics.BackupsLeased.Name || t.Name == topics.BackupsJudged.Name:
+			news = append(news, t)
+		default:
+			events = append(events, t)
+		}
+	}
+	return news, events
+}
+
+// Stage copies a region's streams and inventory to the ledger.
+func Stage(c Config, d Deps) stage.Stage {
+	limits := func(wait, or time.Duration) stage.Limits {
+		return stage.Limits{Records: blockRecords, Bytes: blockBytes, Wait: cmp.Or(wait, or)}
+	}
+	return stage.Define(stageName, func(env stage.Env) (func(*stage.Room) (*room, error), error) {
+		return func(r *stage.Room) (*room, error) {
+			return &room{env: env, deps: d, home: r, tried: map[string]try{}, found: foundRows{}}, nil
+		}, nil
+	},
+		stage.Batch(news, limits(c.NewsWait, Default().NewsWait), (*room).take),
+		stage.Batch(events, limits(c.EventsWait, Default().EventsWait), (*room).take),
+		stage.Whole(topics.MachinesFound, (*room).note),
+		stage.Every(inventoryWait, (*room).inventory),
+	)
+}
