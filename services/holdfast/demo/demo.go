@@ -30,11 +30,18 @@ type Options struct {
 	Run   Runner
 }
 
+// Shards of the demo's vault: any two of six targets may be lost.
+const (
+	shardsK = 4
+	shardsM = 2
+)
+
 // walk is a demo under way.
 type walk struct {
 	Options
 	machines []machine
 	spare    *pool
+	run      house.RunFile
 	step     int
 	began    time.Time
 }
@@ -49,12 +56,13 @@ func Run(ctx context.Context, o Options) error {
 	defer stop()
 	ready, ended := make(chan house.RunFile, 1), make(chan error, 1)
 	go func() {
-		ended <- up.Up(ctx, up.Options{Data: w.data(), Images: []string{w.images()}, K: 2, M: 1, Say: io.Discard, Log: o.Log, Blind: o.Blind,
+		ended <- up.Up(ctx, up.Options{Data: w.data(), Images: []string{w.images()}, K: shardsK, M: shardsM, Say: io.Discard, Log: o.Log, Blind: o.Blind,
 			Ready: func(r house.RunFile) { ready <- r }})
 	}()
 	select {
 	case r := <-ready:
-		w.did("everything is up: broker at %s, %s, a vault of 2+1 shards on three folders", r.Kafka[0], ledgerWord(r))
+		w.run = r
+		w.did("everything is up: broker at %s, %s, a vault of %d+%d shards on %d folders", r.Kafka[0], ledgerWord(r), shardsK, shardsM, len(r.Vault))
 	case err := <-ended:
 		return fmt.Errorf("up: %w", err)
 	case <-ctx.Done():

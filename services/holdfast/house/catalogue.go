@@ -34,6 +34,7 @@ var Catalogue = []Service{
 	{"compressor-encryptor", "packs what the vault lacks", openSealer},
 	{"uploader", "makes packs durable on the targets", openUploader},
 	{"auditor", "judges each backup, and writes its point", openAuditor},
+	{"recorder", "writes the ledger", openRecorder},
 	{"restorer", "brings points back", openRestorer},
 	{"collector", "keeps the order of epochs", openCollector},
 }

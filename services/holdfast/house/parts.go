@@ -12,6 +12,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/libs/blob/file"
 	"github.com/holdfast-backup/holdfast/libs/conf"
+	"github.com/holdfast-backup/holdfast/libs/ledger"
 	"github.com/holdfast-backup/holdfast/libs/source"
 	"github.com/holdfast-backup/holdfast/libs/source/images"
 	"github.com/holdfast-backup/holdfast/libs/staging"
@@ -31,6 +32,7 @@ type Parts struct {
 	staging func() (*staging.Share, error)
 	sealed  func() (*staging.Sealed, error)
 	private func() (*vault.Ring, error)
+	ledger  func() (*ledger.Ledger, error)
 }
 
 // NewParts opens nothing. ctx bounds the opening of parts, not their life.
@@ -52,6 +54,7 @@ func NewParts(ctx context.Context, c *conf.Config, log *slog.Logger) *Parts {
 		return staging.OpenSealed(c.Sealed.Share, int64(c.Sealed.Reserve))
 	})
 	p.private = sync.OnceValues(p.openPrivate)
+	p.ledger = sync.OnceValues(p.openLedger)
 	return p
 }
 
