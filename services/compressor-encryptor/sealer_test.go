@@ -30,7 +30,7 @@ func seeds() uint64 {
 // from outside is waited for.
 func run(t *testing.T, seed uint64, reserve int64, m seal.Method, f func(*world)) {
 	t.Helper()
-	stagetest.Run(t, seed, Stage(Default(), Deps{}), 3, func(b *stagetest.Bench) {
+	stagetest.Run(t, seed, Stage(Default(), Deps{}), parts, func(b *stagetest.Bench) {
 		w := newWorld(b.T, reserve)
 		b.Stage = Stage(Default(), w.deps(m))
 		w.b = b
@@ -60,7 +60,11 @@ func churn(w *world, seed uint64) {
 			no := uint64(step*6 + i)
 			var chunks [][]byte
 			for c := range uint64(1 + b.Rand.IntN(12)) {
-				chunks = append(chunks, noise(seed<<32+no<<8+c, 1+b.Rand.IntN(20000)))
+				chunk := noise(seed<<32+no<<8+c, 1+b.Rand.IntN(20000))
+				if c%2 == 1 {
+					chunk = bytes.Repeat(chunk[:1+len(chunk)/20], 15)
+				}
+				chunks = append(chunks, chunk)
 			}
 			records := w.extent(b.T, 1+b.Rand.IntN(3), no, 1+b.Rand.IntN(3), chunks...)
 			if b.Rand.IntN(8) == 0 {
@@ -227,6 +231,53 @@ func TestRecordOfTwoPacks(t *testing.T) {
 		}
 		if us != 2 {
 			w.b.T.Errorf("read times sum up to %d µs, want those of two records, once each", us)
+		}
+	})
+}
+
+// A record of which a part is lost is told of that part only when all its chunks
+// have a fate: those that still wait for room must come again after a crash. Memory
+// of packs that wait is not given to others.
+func TestHalfLostRecordIsHeld(t *testing.T) {
+	const mib = 1 << 20
+	run(t, 6, 18*mib, seal.MethodRaw, func(w *world) {
+		w.b.Join(0)
+		for backup := range 3 { // one pack in the area, one that waits, and 4 MiB more
+			var chunks [][]byte
+			for i := range uint64(12) {
+				chunks = append(chunks, noise(uint64(backup)<<8+i, mib))
+			}
+			w.send(w.extent(w.b.T, parts+parts*backup, 0, 1, chunks...)...)
+		}
+		time.Sleep(10 * time.Second)
+		half := w.extent(w.b.T, 1, 0, 1, noise(1000, mib), noise(1001, mib))
+		if err := os.Truncate(filepath.Join(w.share.Dir(), "leases", filepath.FromSlash(half[0].Blob)), mib); err != nil {
+			w.b.T.Fatal(err)
+		}
+		w.send(half...)
+		time.Sleep(30 * time.Second)
+		w.noneForgotten(false)
+		removed := map[string]bool{}
+		for range 4 {
+			for _, p := range stagetest.Read(w.b, topics.PacksSealed) {
+				if removed[p.Blob] {
+					continue
+				}
+				removed[p.Blob] = true
+				if _, _, err := w.readPack(p); err != nil {
+					w.b.T.Fatal(err)
+				}
+				if err := w.sealed.Remove(p.Blob); err != nil {
+					w.b.T.Fatal(err)
+				}
+			}
+			time.Sleep(10 * time.Second)
+		}
+		w.settle()
+		w.noneForgotten(true)
+		told, lost := w.told()
+		if a, b := where(half[0].Run, 0, 0), where(half[0].Run, 0, 1); told[a] != 1 || lost[a] != 0 || told[b] != 0 || lost[b] != 1 {
+			w.b.T.Errorf("the first half is told %d times and lost %d, the second told %d and lost %d", told[a], lost[a], told[b], lost[b])
 		}
 	})
 }

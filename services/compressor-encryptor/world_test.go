@@ -28,6 +28,9 @@ type world struct {
 	sent   []sentRecord
 }
 
+// parts of each topic in the bench.
+const parts = 3
+
 type sentRecord struct {
 	at     stagetest.Sent
 	places []string
@@ -74,8 +77,8 @@ func where(run *schemas.Run, extent, place uint64) string {
 }
 
 // extent puts chunks into staging as one extent of a backup, and returns its fresh
-// records: parts of them, as from so many rooms of the deduper.
-func (w *world) extent(t testing.TB, backup int, no uint64, parts int, chunks ...[]byte) []*schemas.ChunksFresh {
+// records, as from so many rooms of the deduper.
+func (w *world) extent(t testing.TB, backup int, no uint64, rooms int, chunks ...[]byte) []*schemas.ChunksFresh {
 	t.Helper()
 	namer := cut.NewNamer(w.ring.Name)
 	lease := fmt.Sprintf("lease-%d", backup)
@@ -83,27 +86,28 @@ func (w *world) extent(t testing.TB, backup int, no uint64, parts int, chunks ..
 	if err != nil {
 		t.Fatal(err)
 	}
-	made := make([]*schemas.ChunksFresh, parts)
+	made := make([]*schemas.ChunksFresh, rooms)
 	at := uint32(0)
 	for i, c := range chunks {
 		id := namer.ID(c)
 		w.plain[id] = c
-		m := made[i%parts]
+		m := made[i%rooms]
 		if m == nil {
 			m = &schemas.ChunksFresh{Run: &schemas.Run{Backup: uuid(backup), Attempt: 1, Lease: uuid(backup), Epoch: uint64(backup)},
 				Extent: no, Blob: ref, Refs: &schemas.Refs{}, ReadUs: 1, CutUs: 2, LookupUs: 3}
-			made[i%parts] = m
+			made[i%rooms] = m
 		}
 		m.Refs.Ids, m.Refs.Places = append(m.Refs.Ids, id[:]...), append(m.Refs.Places, no*1000+uint64(i))
 		m.Refs.Offsets, m.Refs.Lengths = append(m.Refs.Offsets, at), append(m.Refs.Lengths, uint32(len(c)))
 		at += uint32(len(c))
 	}
-	return made[:min(parts, len(chunks))]
+	return made[:min(rooms, len(chunks))]
 }
 
+// send sends records, each backup's to a partition of its own.
 func (w *world) send(records ...*schemas.ChunksFresh) {
 	for _, m := range records {
-		s := sentRecord{at: w.b.Send(topics.ChunksFresh.Event(topics.ExtentKey(m.Run.Backup, m.File, m.Extent), m))[0]}
+		s := sentRecord{at: w.b.Send(topics.ChunksFresh.Event(topics.ExtentKey(m.Run.Backup, m.File, m.Extent), m).To(int32(m.Run.Backup[15]) % parts))[0]}
 		for _, p := range m.Refs.Places {
 			s.places = append(s.places, where(m.Run, m.Extent, p))
 		}
