@@ -1,7 +1,9 @@
 package chunker
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/zeebo/blake3"
@@ -11,12 +13,14 @@ import (
 	"github.com/holdfast-backup/holdfast/schemas"
 )
 
+var serial atomic.Int32 // names in staging are never used twice
+
 // staged puts an extent of n full places of noise into a share.
 func staged(t testing.TB, share *staging.Share, places int, grid uint32) *schemas.ExtentExported {
 	blob := make([]byte, places*int(grid))
 	rng := rand.NewChaCha8([32]byte{byte(places)})
 	rng.Read(blob)
-	ref, err := share.Put("lease", "blob", blob)
+	ref, err := share.Put("lease", fmt.Sprint("blob", serial.Add(1)), blob)
 	if err != nil {
 		t.Fatal(err)
 	}

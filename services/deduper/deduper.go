@@ -32,6 +32,7 @@ type room struct {
 	held   map[hold]*record
 	early  []*record // cut in an epoch whose marks are not all seen here
 	recall recall
+	tally  tally
 	found  []index.Place // scratch of judge: of each place, or no pack
 }
 
@@ -190,6 +191,7 @@ func (r *room) tick(*stage.In) error {
 	r.claims.tick(r.env.Now())
 	r.settle()
 	r.flush(r.at)
+	r.count(&r.tally, tally{int64(len(r.claims.byID)), int64(r.claims.waiting), int64(r.part.Dead())})
 	if r.part.Dead() == 0 {
 		return nil
 	}
@@ -199,6 +201,7 @@ func (r *room) tick(*stage.In) error {
 
 // Close gives the index back.
 func (r *room) Close() error {
+	r.count(&r.tally, tally{})
 	return r.part.Close()
 }
 

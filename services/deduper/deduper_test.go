@@ -115,17 +115,13 @@ func TestKnownIsDurableAndAllAreAnswered(t *testing.T) {
 						}
 						w.ask(b.Rand.IntN(6), 1+b.Rand.IntN(2), b.Rand.Uint64N(1000), chunks...)
 					}
-					time.Sleep(time.Duration(b.Rand.IntN(4000)) * time.Millisecond)
+					time.Sleep(time.Duration(b.Rand.IntN(8000)) * time.Millisecond)
 					w.work(b.Rand.IntN(60), func(*schemas.ChunksFresh, uint64) byte { return "sssssssddl"[b.Rand.IntN(10)] })
-					if n := len(w.rows); n > 0 { // an uploader that has not heard of its commit
-						b.Send(w.rows[b.Rand.IntN(n)])
-					}
+					w.repeat()
 					if b.Rand.IntN(3) == 0 {
 						w.turn(func(vault.PackID) bool { return b.Rand.IntN(2) == 0 })
 					}
-					if n := len(w.rows); n > 0 {
-						b.Send(w.rows[b.Rand.IntN(n)])
-					}
+					w.repeat()
 					for _, m := range cut {
 						if b.Rand.IntN(2) == 0 {
 							m.Heal()

@@ -31,6 +31,8 @@ func Default() Config {
 type Deps struct {
 	Dir    string // of the index, this process's own
 	Tables Tables // nil: an index that is lost, with its log, stays lost
+	// Gauge registers a metric that is asked when somebody looks. May be nil.
+	Gauge func(name, help string, value func() float64)
 }
 
 // shared is what the rooms of a process have in common.
@@ -39,6 +41,7 @@ type shared struct {
 	deps  Deps
 	dir   *index.Dir
 	every time.Duration
+	gauges
 
 	mu      sync.Mutex
 	flushed time.Time
@@ -54,6 +57,7 @@ func define(c Config, deps func(stage.Env) Deps) stage.Stage {
 		d := deps(env)
 		s := &shared{env: env, deps: d, every: time.Duration(c.Flush), flushed: env.Now(),
 			dir: index.At(d.Dir, index.Options{CacheBytes: int64(c.Cache), Log: env.Log})}
+		s.register()
 		return s.room, nil
 	},
 		stage.RecallRaw(topics.ChunksStored, (*room).begin, (*room).row),

@@ -161,6 +161,23 @@ func (w *world) turn(condemn func(vault.PackID) bool) {
 	w.epoch = n
 }
 
+// repeat sends a row again, as an uploader does that has not heard of its commit:
+// more often than not one of a condemned pack.
+func (w *world) repeat() {
+	var rows []topics.Event
+	for _, e := range w.rows {
+		if id, err := vault.PackIDFromKey(e.Key); err == nil && w.condemned[id] != 0 {
+			rows = append(rows, e)
+		}
+	}
+	if len(rows) == 0 || w.b.Rand.IntN(3) == 0 {
+		rows = w.rows
+	}
+	if len(rows) > 0 {
+		w.b.Send(rows[w.b.Rand.IntN(len(rows))])
+	}
+}
+
 func (w *world) control(n uint64) {
 	for part := range w.parts {
 		w.b.Send(topics.ChunksStored.Event(fmt.Appendf(nil, "epoch/%d", n), &schemas.ChunksStored{Row: &schemas.ChunksStored_Control{Control: n}}).To(part))
