@@ -120,14 +120,14 @@ func TestCutTellsAllOfAnExtent(t *testing.T) {
 }
 
 // A stream's extent is one page of at most 64 chunks that follow each other
-// without gap: noise of 4 MiB has more in about every other case.
+// without gap. Noise of 4 MiB has fewer; of 8 MiB it would have more.
 func TestStreamIsOnePage(t *testing.T) {
 	full := 0
-	for seed := range byte(8) {
-		blob := make([]byte, 4<<20-int(seed)*1000)
+	for seed := range byte(6) {
+		blob := make([]byte, 4<<20*(1+int(seed)%2)-int(seed)*1000)
 		rng := rand.NewChaCha8([32]byte{seed})
 		rng.Read(blob)
-		clear(blob[1<<20 : 1<<20+int(seed)<<18]) // zeros of a stream are chunks too
+		clear(blob[1<<20 : 1<<20+int(seed)<<16]) // zeros of a stream are chunks too
 		e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Blake3: make([]byte, 32), Blob: "l/b",
 			Pages: []*schemas.ExtentPage{{No: 7}}, LengthBytes: uint32(len(blob))}
 		if err := check(e); err != nil {
