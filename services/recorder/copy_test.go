@@ -138,6 +138,14 @@ func TestLargeBlockGoesInPieces(t *testing.T) {
 	if n := d.fake.Count("chunk_log"); n != 3*half || calls != 3 {
 		t.Errorf("%d places in %d inserts, want %d in 3 with the events", n, calls, 3*half)
 	}
+	all, _ := d.read(b)
+	next := uint64(0)
+	for piece := range pieces(all.places) {
+		if first := piece.Origin(0).Offset; first != next {
+			t.Errorf("a piece begins in record %d, want %d: half a record is no record", first, next)
+		}
+		next = piece.Origin(piece.Len()-1).Offset + 1
+	}
 	b.Replay = true
 	d.copies(t, b, 3)
 	if n := d.fake.Count("chunk_log"); n != 3*half {

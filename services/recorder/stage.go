@@ -28,9 +28,9 @@ type Config struct {
 func Default() Config { return Config{NewsWait: 2 * time.Second, EventsWait: 10 * time.Second} }
 
 const (
-	// blockBytes bounds a block, and so what a room holds of it: 2 MiB of records
-	// are 50,000 places, 5 MB as rows and 10 MB as columns.
-	blockBytes = 2 << 20
+	// blockBytes bounds a block, and so what a room holds of it: 1 MiB of records
+	// are 25,000 places, 3 MB as rows.
+	blockBytes = 1 << 20
 	// blockRecords is what a feed buffers: a block of more would wait for nothing.
 	blockRecords = 2000
 	// inventoryWait is how old a change of the inventory may get.
