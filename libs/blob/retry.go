@@ -2,8 +2,6 @@ package blob
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"iter"
 	"time"
 
@@ -68,28 +66,43 @@ func (r *retry) Delete(ctx context.Context, key string) error {
 
 func (r *retry) Free(ctx context.Context) (int64, bool) { return r.s.Free(ctx) }
 
-var errStopped = errors.New("the caller has enough")
-
+// List counts the weather anew with each object: a long listing may meet much of it.
 func (r *retry) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		last := ""
-		err := r.do(ctx, func() error {
-			for i, err := range r.s.List(ctx, prefix) {
-				if err != nil {
-					return err
-				}
-				if i.Key <= last {
-					continue
-				}
-				last = i.Key
-				if !yield(i, nil) {
-					return backoff.Permanent(errStopped)
-				}
+		last, waits := "", r.p.Waits(ctx)
+		for {
+			more, err := r.list(ctx, prefix, &last, func(i Info) bool { waits.Reset(); return yield(i, nil) })
+			if !more {
+				return
 			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, errStopped) {
-			yield(Info{}, fmt.Errorf("list %s: %w", prefix, err))
+			wait := waits.NextBackOff()
+			if Permanent(err) || ctx.Err() != nil || wait == backoff.Stop {
+				yield(Info{}, err)
+				return
+			}
+			timer := time.NewTimer(wait)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+			}
 		}
 	}
+}
+
+// list shows what comes after last. It says whether there is more to come, if only an error.
+func (r *retry) list(ctx context.Context, prefix string, last *string, show func(Info) bool) (more bool, err error) {
+	for i, err := range r.s.List(ctx, prefix) {
+		if err != nil {
+			return true, err
+		}
+		if i.Key <= *last {
+			continue
+		}
+		*last = i.Key
+		if !show(i) {
+			return false, nil
+		}
+	}
+	return false, nil
 }

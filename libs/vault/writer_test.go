@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/libs/blob"
 	"github.com/holdfast-backup/holdfast/libs/blob/blobtest"
 	"github.com/holdfast-backup/holdfast/libs/shard"
 )
@@ -235,18 +237,21 @@ func TestBreaker(t *testing.T) {
 func TestFullTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 2, 2, 1)
-		r.faults[3].Full(true)
+		before := r.faults[3].Full(true).Calls()
 		w := r.writer(nil)
 		for range 3 {
 			landed, err := w.Pack(t.Context(), NewPackID(1), false, noise(1, 100))
 			r.must(err)
 			<-landed.Done()
 		}
+		if n := r.faults[3].Calls() - before; n != 1 {
+			t.Errorf("a full target was asked %d times", n)
+		}
 		if turn := w.Turns()[3]; turn.Up || !strings.Contains(turn.Why, "full") {
 			t.Errorf("%+v", turn)
 		}
 		// Its store knows no free space, so it is asked by a put, and only by one.
-		before := r.faults[3].Calls()
+		before = r.faults[3].Calls()
 		time.Sleep(probeEvery + time.Second)
 		for range 5 {
 			landed, err := w.Pack(t.Context(), NewPackID(1), false, noise(1, 100))
@@ -260,6 +265,41 @@ func TestFullTarget(t *testing.T) {
 		time.Sleep(probeEvery + time.Second)
 		if !w.Turns()[3].Up {
 			t.Error("it has room again, and is still left alone")
+		}
+	})
+}
+
+// stubborn takes no packs, whatever else it says.
+type stubborn struct {
+	blob.Store
+	refused atomic.Int32
+}
+
+func (s *stubborn) Put(ctx context.Context, key string, body ...[]byte) error {
+	if strings.HasPrefix(key, packsDir) {
+		s.refused.Add(1)
+		return errors.New("no packs here")
+	}
+	return s.Store.Put(ctx, key, body...)
+}
+
+// A target that comes back by what it says and not by what it does costs one
+// failure for each probe, not five.
+func TestBreakerHalfTrusts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2, 2, 1)
+		bad := &stubborn{Store: r.stores[3]}
+		r.targets[3].Store = bad
+		r.open()
+		w := r.writer(nil)
+		for range 60 {
+			landed, err := w.Pack(t.Context(), NewPackID(1), false, noise(1, 100))
+			r.must(err)
+			<-landed.Done()
+			time.Sleep(time.Second)
+		}
+		if n := bad.refused.Load(); n < breakerFailures+3 || n > breakerFailures+6 {
+			t.Errorf("%d puts were refused in a minute", n)
 		}
 	})
 }
