@@ -82,7 +82,7 @@ func (f *Faulty) Calls() int {
 }
 
 // call draws the fate of one call, and waits as long as it is slow.
-func (f *Faulty) call(ctx context.Context, op, key string, do func() error) error {
+func (f *Faulty) call(ctx context.Context, op, key string, do func(context.Context) error) error {
 	f.mu.Lock()
 	f.calls++
 	var wait time.Duration
@@ -94,6 +94,7 @@ func (f *Faulty) call(ctx context.Context, op, key string, do func() error) erro
 	f.mu.Unlock()
 	if hung != nil {
 		<-hung
+		ctx = context.WithoutCancel(ctx) // what hung in the kernel is done when it goes on
 	}
 	if wait > 0 {
 		select {
@@ -108,14 +109,14 @@ func (f *Faulty) call(ctx context.Context, op, key string, do func() error) erro
 	case lost:
 		return fmt.Errorf("%s %s: %w", op, key, ErrLost)
 	}
-	if err := do(); err != nil || !ghost {
+	if err := do(ctx); err != nil || !ghost {
 		return err
 	}
 	return fmt.Errorf("%s %s: %w", op, key, ErrGhost)
 }
 
 func (f *Faulty) Put(ctx context.Context, key string, body ...[]byte) error {
-	return f.call(ctx, "put", key, func() error {
+	return f.call(ctx, "put", key, func(ctx context.Context) error {
 		f.mu.Lock()
 		full := f.full
 		f.mu.Unlock()
@@ -127,17 +128,17 @@ func (f *Faulty) Put(ctx context.Context, key string, body ...[]byte) error {
 }
 
 func (f *Faulty) Get(ctx context.Context, key string, off, n int64) (b []byte, err error) {
-	err = f.call(ctx, "get", key, func() error { b, err = f.s.Get(ctx, key, off, n); return err })
+	err = f.call(ctx, "get", key, func(ctx context.Context) error { b, err = f.s.Get(ctx, key, off, n); return err })
 	return b, err
 }
 
 func (f *Faulty) Stat(ctx context.Context, key string) (i blob.Info, err error) {
-	err = f.call(ctx, "stat", key, func() error { i, err = f.s.Stat(ctx, key); return err })
+	err = f.call(ctx, "stat", key, func(ctx context.Context) error { i, err = f.s.Stat(ctx, key); return err })
 	return i, err
 }
 
 func (f *Faulty) Delete(ctx context.Context, key string) error {
-	return f.call(ctx, "delete", key, func() error { return f.s.Delete(ctx, key) })
+	return f.call(ctx, "delete", key, func(ctx context.Context) error { return f.s.Delete(ctx, key) })
 }
 
 func (f *Faulty) Free(ctx context.Context) (int64, bool) { return f.s.Free(ctx) }
@@ -147,7 +148,7 @@ func (f *Faulty) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, e
 	return func(yield func(blob.Info, error) bool) {
 		for i, err := range f.s.List(ctx, prefix) {
 			if err == nil {
-				err = f.call(ctx, "list", prefix, func() error { return nil })
+				err = f.call(ctx, "list", prefix, func(context.Context) error { return nil })
 			}
 			if !yield(i, err) || err != nil {
 				return
