@@ -39,22 +39,35 @@ func (s *sink) take(x *stage.Block) {
 	}
 }
 
+// recorder writes to a sink; its rooms fail now and then.
+type recorder struct {
+	*sink
+	room *stage.Room
+}
+
+func (r recorder) write(x *stage.Block) error {
+	time.Sleep(rand.N(300 * time.Millisecond))
+	switch rand.N(20) {
+	case 0, 1, 2: // lost
+		return errWeather
+	case 3, 4, 5: // ghost
+		r.take(x)
+		return errWeather
+	case 6:
+		r.room.Fail(errWeather)
+	case 7:
+		r.take(x)
+		r.room.Fail(errWeather)
+	default:
+		r.take(x)
+	}
+	return nil
+}
+
 func recording(s *sink) stage.Stage {
-	return stage.Define("recorder", func(stage.Env) (func(*stage.Room) (*sink, error), error) {
-		return func(*stage.Room) (*sink, error) { return s, nil }, nil
-	}, stage.Batch([]topics.Spec{items.Spec, leased.Spec}, stage.Limits{Records: 7, Bytes: 1 << 20, Wait: time.Second},
-		func(s *sink, x *stage.Block) error {
-			time.Sleep(rand.N(300 * time.Millisecond))
-			switch rand.N(6) {
-			case 0: // lost
-				return errWeather
-			case 1: // ghost
-				s.take(x)
-				return errWeather
-			}
-			s.take(x)
-			return nil
-		}))
+	return stage.Define("recorder", func(stage.Env) (func(*stage.Room) (recorder, error), error) {
+		return func(m *stage.Room) (recorder, error) { return recorder{s, m}, nil }, nil
+	}, stage.Batch([]topics.Spec{items.Spec, leased.Spec}, stage.Limits{Records: 7, Bytes: 1 << 20, Wait: time.Second}, recorder.write))
 }
 
 // Goal: each record is in exactly one block, and a block comes again with its

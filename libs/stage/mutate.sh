@@ -91,8 +91,7 @@ mutant 'a stop hands out more' member.go '	m.draining.Store(true)
 mutant 'a spoiled client is kept' emit.go '			m.end(fmt.Errorf("producer: %w", err))' '			_ = fmt.Sprint(err)'
 mutant 'stamps are not joined' stamp.go 'own = append(o.stamps[:len(o.stamps):len(o.stamps)], own...)' ''
 mutant 'the trace is dropped' stamp.go 'if len(o.trace) > 0 {' 'if false {'
-mutant 'a commit follows a loss' group.go '		room.lost.Store(true)
-' ''
+mutant 'a commit follows a loss' group.go 'room.lost.Store(true)' 'room.lost.Store(false)'
 mutant 'a claim on a promise is dropped' block.go '			f.intent = f.promised.intent
 ' ''
 exit $bad

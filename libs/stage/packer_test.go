@@ -178,7 +178,7 @@ func churn(b *stagetest.Bench, work func(step int), check func()) {
 func TestABurstRestsAndComesBack(t *testing.T) {
 	stagetest.Run(t, 0, packing, 1, func(b *stagetest.Bench) {
 		var all []topics.Event
-		for id := range 9000 {
+		for id := range 5000 {
 			all = append(all, item(id))
 		}
 		b.Send(all...)

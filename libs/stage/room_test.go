@@ -140,9 +140,11 @@ func TestAStopInGoodOrderRepeatsNothing(t *testing.T) {
 		return nil
 	}), stage.Emits[*clerk](packs.Spec))
 	stagetest.Run(t, 0, s, 2, func(b *stagetest.Bench) {
-		for id := range 300 {
-			b.Send(item(id))
+		var all []topics.Event
+		for id := range 1500 {
+			all = append(all, item(id))
 		}
+		b.Send(all...)
 		for range 9 {
 			m := b.Join(0)
 			time.Sleep(time.Duration(b.Rand.Int64N(int64(2 * time.Second))))
@@ -150,7 +152,7 @@ func TestAStopInGoodOrderRepeatsNothing(t *testing.T) {
 		}
 		b.Join(0)
 		b.Settled()
-		if got := stagetest.Read(b, packs); len(got) != 300 {
+		if got := stagetest.Read(b, packs); len(got) != len(all) {
 			b.T.Errorf("%d emitted", len(got))
 		}
 		for id, n := range times {
