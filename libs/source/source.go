@@ -73,7 +73,9 @@ type Source interface {
 	List(ctx context.Context) (*Inventory, error)
 
 	// Prepare makes the machine stand still: a snapshot that bears the order's
-	// name. It is not called twice for one order; Resume is.
+	// name. Resume goes on with it. It is called once for an order, except where an
+	// exporter that was thought dead is not: then there may be two, and End is for
+	// both.
 	// ErrGone: there is no such machine. Permanent: it has nothing to back up, or
 	// it cannot be quiesced although the order requires it.
 	Prepare(ctx context.Context, o Order) (Snapshot, error)

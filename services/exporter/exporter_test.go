@@ -31,6 +31,8 @@ type house struct {
 	share *staging.Share
 	runs  []*course
 	calm  bool // no more faults
+
+	zombies bool // members are cut off and come back
 }
 
 // course is one backup on its way: its attempts, one after another.
@@ -112,6 +114,9 @@ func (h *house) step() bool {
 				h.end(c, schemas.Status_STATUS_UNSPECIFIED)
 			case !h.calm && h.Rand.IntN(60) == 0:
 				h.end(c, schemas.Status_STATUS_CANCELLED)
+			case !h.calm && h.Rand.IntN(60) == 0: // a rival scheduler: the attempt is passed over
+				c.ended[string(lease)] = true
+				h.lease(c)
 			case h.finished(files, lease):
 				h.complete(c, files, extents)
 				h.end(c, schemas.Status_STATUS_COMPLETED)
@@ -132,6 +137,18 @@ func (h *house) step() bool {
 	}
 	h.close(extents)
 	return rest
+}
+
+// answered checks that the slots of every lease there ever was are free.
+func (h *house) answered() {
+	all := stagetest.Read(h.Bench, topics.ExportsEnded)
+	for _, c := range h.runs {
+		for lease := range c.ended {
+			if said := words(all, []byte(lease)); said[schemas.ExportEnded_WORD_SNAPSHOT_REMOVED] == 0 || said[schemas.ExportEnded_WORD_DIR_REMOVED] == 0 {
+				h.T.Errorf("lease %x of %s: only %v was said", lease, c.machine, said)
+			}
+		}
+	}
 }
 
 func (h *house) finished(files []*schemas.FileExported, lease []byte) bool {
@@ -287,11 +304,11 @@ func crashes(t *testing.T, seed uint64) {
 		t.Fatal(err)
 	}
 	fake := sourcetest.NewFake(seed)
-	fake.Tracks, fake.Slow, fake.Fail = seed%2 == 0, 300*time.Millisecond, 0.01
+	fake.Tracks, fake.Slow, fake.Fail = seed%4 < 2, 300*time.Millisecond, []float64{0, 0.002, 0.02}[seed%3]
 	s := define(Default(), Deps{Grid: testGrid, Sources: map[string]Provider{"fake": {Source: fake, Share: share, WindowBytes: testWindow, ShareBytes: 4 * testWindow, Snapshots: 2}}},
 		limits{extentBytes: 600 << 10, cursorBytes: 1 << 20, cursorExtents: 2})
 	stagetest.Run(t, seed, s, testParts, func(b *stagetest.Bench) {
-		h := &house{Bench: b, fake: fake, share: share}
+		h := &house{Bench: b, fake: fake, share: share, zombies: seed%2 == 1}
 		stop := make(chan struct{})
 		defer close(stop)
 		go h.watch(stop)
@@ -300,6 +317,9 @@ func crashes(t *testing.T, seed uint64) {
 				fake.Set(m, fmt.Sprint("disk", i), disk(b.Rand, b.Rand.IntN(4<<20)))
 			}
 			fake.Set(m, "settings", []byte("x"))
+		}
+		if seed%4 == 1 {
+			b.Weather(0.02)
 		}
 		b.Join(0.05)
 		var before []*course
@@ -317,22 +337,31 @@ func crashes(t *testing.T, seed uint64) {
 			}
 			h.weather()
 			h.calm = true
-			b.Weather(0)
 			for i := 0; !h.step(); i++ {
-				if time.Sleep(2 * time.Second); i == 600 {
-					t.Fatal("backups do not come to rest")
+				if time.Sleep(2 * time.Second); i%30 == 29 {
+					b.Settled() // reaps members that the broker has not noticed are dead
+				}
+				if i == 300 {
+					for key, row := range stagetest.Rows(b, topics.ExportsOpen) {
+						t.Logf("row %x: attempt %d, %v, ending %v, %d older, failure %q", key, row.Order.Run.Attempt, row.Phase, row.Ending, len(row.Older), row.Failure)
+					}
+					b.T.Fatal("backups do not come to rest: snapshots ", fake.Snapshots())
 				}
 			}
 			for _, m := range []string{"m1", "m2"} {
 				fake.Set(m, "disk0", disk(b.Rand, b.Rand.IntN(4<<20)))
 			}
 			before = h.runs
+			h.answered()
 		}
 		if !b.Settled() {
-			t.Error("inputs are not done")
+			b.T.Error("inputs are not done")
 		}
 		if left := fake.Snapshots(); len(left) > 0 {
 			t.Errorf("snapshots are left: %v", left)
+		}
+		if twice := fake.Twice(); len(twice) > 0 && !h.zombies {
+			t.Errorf("no exporter was frozen, and yet these were prepared twice: %v", twice)
 		}
 		if left, _ := share.Leases(); len(left) > 0 {
 			t.Errorf("folders are left: %v", left)
@@ -357,7 +386,7 @@ func (h *house) weather() {
 		case h.Rand.IntN(3) == 0:
 			members[i].Leave()
 			members = append(members[:i], members[i+1:]...)
-		case h.Rand.IntN(2) == 0:
+		case !h.zombies || h.Rand.IntN(2) == 0:
 			members[i].Crash()
 			members = append(members[:i], members[i+1:]...)
 		default:

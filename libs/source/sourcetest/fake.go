@@ -35,13 +35,14 @@ type Fake struct {
 	rnd      *rand.Rand
 	machines map[string]map[string][]byte // files by key
 	states   map[string]map[string][]byte // frozen files by snapshot id: kept for its change ids
-	names    map[string]string            // open snapshots: id by name
+	names    map[string][]string          // open snapshots: ids by name
 	serial   int
+	twice    []string
 }
 
 // NewFake returns a Fake whose weather comes from seed.
 func NewFake(seed uint64) *Fake {
-	return &Fake{rnd: rand.New(rand.NewPCG(seed, 3)), machines: map[string]map[string][]byte{}, states: map[string]map[string][]byte{}, names: map[string]string{}}
+	return &Fake{rnd: rand.New(rand.NewPCG(seed, 3)), machines: map[string]map[string][]byte{}, states: map[string]map[string][]byte{}, names: map[string][]string{}}
 }
 
 // ErrWeather is what a Fake's bad weather says.
@@ -74,6 +75,13 @@ func (f *Fake) Snapshots() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Sorted(maps.Keys(f.names))
+}
+
+// Twice lists the names that were prepared more than once.
+func (f *Fake) Twice() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.twice)
 }
 
 // State returns the files of a snapshot, also when it is gone.
@@ -137,13 +145,16 @@ func (f *Fake) Prepare(ctx context.Context, o source.Order) (source.Snapshot, er
 	if len(m) == 0 {
 		return nil, source.Permanent(fmt.Errorf("machine %q: nothing to back up", o.Machine))
 	}
+	if len(f.names[o.Name]) > 0 {
+		f.twice = append(f.twice, o.Name)
+	}
 	f.serial++
 	id := fmt.Sprint("state-", f.serial)
 	frozen := map[string][]byte{}
 	for key, b := range m {
 		frozen[key] = bytes.Clone(b)
 	}
-	f.states[id], f.names[o.Name] = frozen, id
+	f.states[id], f.names[o.Name] = frozen, append(f.names[o.Name], id)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +167,7 @@ func (f *Fake) Resume(ctx context.Context, o source.Order, id string) (source.Sn
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.names[o.Name] != id {
+	if !slices.Contains(f.names[o.Name], id) {
 		return nil, fmt.Errorf("snapshot %s of id %s: %w", o.Name, id, source.ErrGone)
 	}
 	return f.snapshot(o, id), nil
