@@ -127,6 +127,9 @@ func ParseWrapped(body []byte) (*Wrapped, error) {
 	return w, nil
 }
 
+// Object is the wrapped ring on its way to a vault.
+func (w *Wrapped) Object() KeyObject { return KeyObject{hex.EncodeToString(check(w.body)), w.body} }
+
 // Unwrap opens a wrapped ring. ErrTorn: the object is not whole. ErrPassphrase: it
 // is, and the passphrase is another.
 func Unwrap(body, passphrase []byte) (*Ring, error) {
