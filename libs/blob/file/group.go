@@ -119,8 +119,10 @@ func (s *Store) settle(p *pending, flushed map[string]error) {
 
 // name links p to its key.
 func (s *Store) name(p *pending) error {
+	s.tree.Lock()
+	defer s.tree.Unlock()
 	err := s.link(p)
-	if errors.Is(err, fs.ErrNotExist) { // a Delete took the folder that it emptied
+	if errors.Is(err, fs.ErrNotExist) { // a Delete of another process took the folder that it emptied
 		err = s.link(p)
 	}
 	return err

@@ -19,6 +19,9 @@ var errLost = errors.New("it is not the folder that was opened: is the share mou
 // look says whether the folder is marked. It is an error if it is not the one
 // that this store has seen before.
 func (s *Store) look() (marked bool, err error) {
+	s.mu.Lock()
+	before := s.mark // one that is set while we read says nothing about what we read
+	s.mu.Unlock()
 	b, err := os.ReadFile(filepath.Join(s.dir, markName))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,7 +33,7 @@ func (s *Store) look() (marked bool, err error) {
 		return true, nil
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return false, fmt.Errorf("folder %s: %w", s.dir, err)
-	case s.mark != "":
+	case err == nil || before != "":
 		return false, fmt.Errorf("folder %s: %w", s.dir, errLost)
 	}
 	_, err = os.Stat(s.dir)

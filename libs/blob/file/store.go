@@ -45,6 +45,8 @@ type Store struct {
 	durable  map[string]bool // folders whose own name is on the device
 	queue    []*pending
 	flushing bool
+
+	tree sync.Mutex // a folder is not removed between its making and its first object
 }
 
 var _ blob.Store = (*Store)(nil)
@@ -208,6 +210,8 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err != nil && !errors.Is(err, blob.ErrNotExist) {
 		return fmt.Errorf("delete %s: %w", key, err)
 	}
+	s.tree.Lock()
+	defer s.tree.Unlock()
 	for dir, ok := parent(key); ok; dir, ok = parent(dir) {
 		s.mu.Lock()
 		err := syscall.Rmdir(s.path(dir))
