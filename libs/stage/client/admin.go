@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/holdfast-backup/holdfast/topics"
 )
@@ -90,17 +91,16 @@ func (s Shape) Configs(t topics.Spec) map[string]string {
 // nothing that is there, and says which topics have another partition count
 // than shape wants, because no later start can mend that.
 func (c *Client) Ensure(ctx context.Context, shape Shape) (made []string, err error) {
-	adm := kadm.NewClient(c.cl)
-	have, err := adm.ListTopics(ctx)
+	have, err := c.counts(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
+		return nil, err
 	}
 	var odd []error
 	for _, s := range topics.All() {
 		for _, s := range []topics.Spec{s, s.Refused()} {
 			name, want := s.In(c.region), shape.Parts(s.Width)
-			if d, ok := have[name]; ok {
-				if n := int32(len(d.Partitions)); n != want {
+			if n, ok := have[name]; ok {
+				if n != want {
 					odd = append(odd, fmt.Errorf("topic %s has %d partitions, wanted are %d: counts are fixed at a region's birth", name, n, want))
 				}
 				continue
@@ -112,6 +112,23 @@ func (c *Client) Ensure(ctx context.Context, shape Shape) (made []string, err er
 		}
 	}
 	return made, errors.Join(odd...)
+}
+
+// counts asks for the partition count of every topic. kadm answers from a cache
+// that knows only the topics that this client has used.
+func (c *Client) counts(ctx context.Context) (map[string]int32, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	resp, err := req.RequestWith(ctx, c.cl)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	n := map[string]int32{}
+	for _, t := range resp.Topics {
+		if t.Topic != nil {
+			n[*t.Topic] = int32(len(t.Partitions))
+		}
+	}
+	return n, nil
 }
 
 func (c *Client) create(ctx context.Context, shape Shape, s topics.Spec) error {

@@ -159,8 +159,13 @@ func (c *Client) span(ctx context.Context, name string, age time.Duration) (from
 	}
 	from, ends = map[int32]kgo.Offset{}, map[int32]int64{}
 	first.Each(func(o kadm.ListedOffset) {
-		from[o.Partition] = kgo.NewOffset().At(o.Offset)
-		if end, ok := last.Lookup(name, o.Partition); ok && end.Offset > o.Offset {
+		at := o.Offset
+		end, ok := last.Lookup(name, o.Partition)
+		if ok && end.Offset < at {
+			at = end.Offset // a record came between the two questions, and was the first of its age
+		}
+		from[o.Partition] = kgo.NewOffset().At(at)
+		if ok && end.Offset > at {
 			ends[o.Partition] = end.Offset
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/libs/stage/client"
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -17,6 +18,7 @@ type job struct {
 	ID      schemas.UUID
 	Of      uint32                       // 0: not heard yet
 	Backups map[schemas.UUID]*jobsBackup // by backup
+	Asked   time.Time                    // of its request, if that was heard
 	whole   *schemas.BackupCompleted     // the job as a whole was refused
 }
 
@@ -48,14 +50,20 @@ func (j *job) backup(id schemas.UUID) *jobsBackup {
 	return b
 }
 
-// hear takes one record of backups.completed or backups.progressed and returns
-// the job that it told of; nil if it told nothing that we can read.
+// hear takes one record of backups.requested, .progressed or .completed and
+// returns the job that it told of; nil if it told nothing that we can read.
 func (js jobs) hear(rec client.Record) *job {
 	e, err := schemas.DecodeEvent(rec.Headers, rec.Value)
 	if err != nil {
 		return nil // another's event in a public topic; ours are always whole
 	}
 	switch e.Type {
+	case schemas.TypeBackupRequested:
+		j := js.of(schemas.JobRef{ID: schemas.JobID(e.Source, e.ID)})
+		if j.Asked = e.Time; j.Asked.IsZero() {
+			j.Asked = rec.Time
+		}
+		return j
 	case schemas.TypeBackupProgressed:
 		v, err := schemas.ReadData[schemas.BackupProgressed](e)
 		if err != nil {

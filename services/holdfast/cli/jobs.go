@@ -56,7 +56,7 @@ func (a *app) foldJobs(ctx context.Context) (jobs, *client.Client, error) {
 		return nil, nil, err
 	}
 	js := jobs{}
-	for _, s := range []topics.Spec{topics.BackupsProgressed.Spec, topics.BackupsCompleted.Spec} {
+	for _, s := range []topics.Spec{topics.BackupsRequested.Spec, topics.BackupsProgressed.Spec, topics.BackupsCompleted.Spec} {
 		for rec, err := range cl.Read(ctx, s, 0) {
 			if err != nil {
 				cl.Close()
@@ -81,6 +81,9 @@ func (a *app) listJobs(js jobs) error {
 			count["refused"] = 1
 		}
 		state := "running"
+		if len(j.Backups) == 0 {
+			state = "asked"
+		}
 		if j.over() {
 			state = "done"
 		}
@@ -107,6 +110,7 @@ func (j *job) since() (at time.Time) {
 			at = t
 		}
 	}
+	first(j.Asked)
 	for _, b := range j.Backups {
 		if b.Last != nil {
 			first(b.Last.QueuedAt)

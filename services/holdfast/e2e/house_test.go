@@ -1,0 +1,186 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/stage"
+	"github.com/holdfast-backup/holdfast/libs/stage/client"
+	"github.com/holdfast-backup/holdfast/libs/watch"
+	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/services/holdfast/cli"
+	"github.com/holdfast-backup/holdfast/services/holdfast/house"
+	"github.com/holdfast-backup/holdfast/services/holdfast/up"
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+// patience is how long a test waits for the house before it calls it stuck. It
+// ends no wait early: on an idle machine all of this takes seconds.
+const patience = 3 * time.Minute
+
+// under is a house that runs for one test.
+type under struct {
+	t      *testing.T
+	data   string
+	images string
+	run    house.RunFile
+}
+
+// start runs a house on these machines: a folder of files for each name.
+func start(t *testing.T, machines map[string]map[string][]byte) *under {
+	t.Helper()
+	dir := t.TempDir()
+	u := &under{t: t, data: filepath.Join(dir, "data"), images: filepath.Join(dir, "machines")}
+	for name, files := range machines {
+		for file, b := range files {
+			u.write(name, file, b)
+		}
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	u.must(err)
+	ctx, stop := context.WithCancel(context.Background())
+	ready, ended := make(chan house.RunFile, 1), make(chan error, 1)
+	go func() {
+		ended <- up.Up(ctx, up.Options{Data: u.data, Images: []string{u.images}, K: 2, M: 1, Say: log, Log: watch.Logger(log, slog.LevelInfo),
+			Ready: func(r house.RunFile) { ready <- r }})
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		if t.Failed() {
+			b, _ := os.ReadFile(log.Name())
+			t.Logf("the log ends:\n%s", b[max(0, len(b)-8<<10):])
+		}
+	})
+	select {
+	case u.run = <-ready:
+	case err := <-ended:
+		ended <- nil
+		t.Fatalf("up: %v", err)
+	case <-time.After(patience):
+		t.Fatal("up is not ready")
+	}
+	u.until("the source to be listed", func() bool {
+		out, _, code := u.holdfast("machines")
+		return code == 0 && strings.Count(out, "\n") >= len(machines)
+	})
+	return u
+}
+
+func (u *under) write(machine, file string, b []byte) {
+	path := filepath.Join(u.images, machine, file)
+	u.must(os.MkdirAll(filepath.Dir(path), 0o755))
+	u.must(os.WriteFile(path, b, 0o644))
+}
+
+func (u *under) must(err error) {
+	u.t.Helper()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+func (u *under) until(what string, f func() bool) {
+	u.t.Helper()
+	for end := time.Now().Add(patience); !f(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			u.t.Fatalf("waited %s for %s", patience, what)
+		}
+	}
+}
+
+// holdfast is the command line.
+func (u *under) holdfast(args ...string) (out, errs string, code int) {
+	var o, e bytes.Buffer
+	code = cli.Main(append(args, "--data", u.data), strings.NewReader(""), &o, &e)
+	return o.String(), e.String(), code
+}
+
+// done wants a command to succeed.
+func (u *under) done(args ...string) string {
+	u.t.Helper()
+	out, errs, code := u.holdfast(args...)
+	if code != 0 {
+		u.t.Fatalf("holdfast %v: exit %d: %s%s", args, code, out, errs)
+	}
+	return out
+}
+
+// ends are the terminal events of a backup command that waited.
+func (u *under) ends(args ...string) []schemas.BackupCompleted {
+	u.t.Helper()
+	out, errs, _ := u.holdfast(append([]string{"backup", "--wait", "-o", "json"}, args...)...)
+	var end struct {
+		Result struct{ Backups []schemas.BackupCompleted }
+	}
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, `{"result"`) {
+			u.must(json.Unmarshal([]byte(line), &end))
+			return end.Result.Backups
+		}
+	}
+	u.t.Fatalf("backup %v: no result: %s%s", args, out, errs)
+	return nil
+}
+
+func (u *under) kafka() *client.Client {
+	u.t.Helper()
+	cl, err := client.Open(u.run.Region, stage.Connect(u.run.Kafka...)...)
+	u.must(err)
+	u.t.Cleanup(cl.Close)
+	return cl
+}
+
+// completions are the terminal events of a job that were published so far.
+func (u *under) completions(cl *client.Client, job schemas.UUID) (all []schemas.BackupCompleted) {
+	u.t.Helper()
+	for rec, err := range cl.Read(u.t.Context(), topics.BackupsCompleted.Spec, 0) {
+		u.must(err)
+		e, err := schemas.DecodeEvent(rec.Headers, rec.Value)
+		u.must(err)
+		v, err := schemas.ReadData[schemas.BackupCompleted](e)
+		u.must(err)
+		if v.Job.ID == job {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// noise is n bytes that nothing compresses.
+func noise(seed byte, n int) []byte {
+	b := make([]byte, n)
+	if _, err := io.ReadFull(rand.NewChaCha8([32]byte{seed}), b); err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func (u *under) same(path string, want []byte) {
+	u.t.Helper()
+	got, err := os.ReadFile(path)
+	u.must(err)
+	if !bytes.Equal(got, want) {
+		u.t.Errorf("%s differs from what was backed up", path)
+	}
+}
+
+func names(ends []schemas.BackupCompleted) string {
+	var s []string
+	for _, e := range ends {
+		s = append(s, fmt.Sprint(e.Machine.Path(), " ", e.Status, " ", e.Reason))
+	}
+	return strings.Join(s, "; ")
+}
