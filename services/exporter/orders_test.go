@@ -1,0 +1,309 @@
+package exporter
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/source"
+	"github.com/holdfast-backup/holdfast/libs/source/images"
+	"github.com/holdfast-backup/holdfast/libs/source/sourcetest"
+	"github.com/holdfast-backup/holdfast/libs/stage/stagetest"
+	"github.com/holdfast-backup/holdfast/libs/staging"
+	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+// bench runs the stage on a folder of images and a fake, in calm weather.
+func bench(t *testing.T, f func(b *stagetest.Bench, dir string, fake *sourcetest.Fake, share *staging.Share)) {
+	dir := t.TempDir()
+	share, err := staging.Open(t.TempDir(), staging.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := images.Open(dir, images.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake := sourcetest.NewFake(1)
+	limit := Provider{Share: share, ShareBytes: 4 << 20, WindowBytes: 1 << 20, Snapshots: 3}
+	a, b := limit, limit
+	a.Source, b.Source = img, fake
+	s := Stage(Default(), Deps{Grid: testGrid, Sources: map[string]Provider{"images": a, "fake": b}})
+	stagetest.Run(t, 1, s, testParts, func(b *stagetest.Bench) { f(b, dir, fake, share) })
+}
+
+func order(source, machine string, n byte) *schemas.BackupLeased {
+	return &schemas.BackupLeased{Verb: schemas.BackupLeased_VERB_LEASED, Machine: &schemas.Machine{Source: source, Id: machine, Name: machine},
+		Run: &schemas.Run{Backup: fmt.Appendf(nil, "%016d", n), Attempt: 1, Lease: fmt.Appendf(nil, "%016d", n+100), Epoch: 1}}
+}
+
+func send(b *stagetest.Bench, o *schemas.BackupLeased, change func(*schemas.BackupLeased)) {
+	if change != nil {
+		change(o)
+	}
+	b.Send(topics.BackupsLeased.Event(o.Run.Backup, o))
+	b.Settled()
+	time.Sleep(20 * time.Second)
+}
+
+func ending(o *schemas.BackupLeased) { o.Verb = schemas.BackupLeased_VERB_ENDED }
+
+// answers are the words for a lease, with their reasons.
+func answers(b *stagetest.Bench, o *schemas.BackupLeased) (said []string) {
+	for _, e := range stagetest.Read(b, topics.ExportsEnded) {
+		if string(e.Run.Lease) == string(o.Run.Lease) {
+			s := strings.ToLower(strings.TrimPrefix(e.Word.String(), "WORD_"))
+			if e.Permanent {
+				s += " for good"
+			}
+			if e.Reason != "" {
+				s += ": " + e.Reason
+			}
+			said = append(said, s)
+		}
+	}
+	return said
+}
+
+// Every order is answered: what can't be exported, what ends before it began,
+// what was never heard of, what comes twice.
+func TestEveryOrderIsAnswered(t *testing.T) {
+	bench(t, func(b *stagetest.Bench, dir string, _ *sourcetest.Fake, share *staging.Share) {
+		t := b.T
+		os.Mkdir(filepath.Join(dir, "empty"), 0o755)
+		os.MkdirAll(filepath.Join(dir, "vm"), 0o755)
+		os.WriteFile(filepath.Join(dir, "vm", "vm.xml"), []byte("<domain/>"), 0o600)
+		os.WriteFile(filepath.Join(dir, "vm", "swap.raw"), []byte("x"), 0o600)
+		b.Join(0)
+		const gone, freed = "snapshot_removed", "dir_removed"
+		for i, c := range []struct {
+			order *schemas.BackupLeased
+			want  []string
+		}{
+			{order("images", "vm", 1), []string{"ok", gone}},
+			{order("images", "nobody", 2), []string{`failed for good: machine "nobody": no folder`, gone}},
+			{order("images", "../vm", 3), []string{`failed for good: machine "../vm": not the name`, gone}},
+			{order("images", "empty", 4), []string{`failed for good: machine "empty": nothing to back up`, gone}},
+			{order("elsewhere", "vm", 5), []string{`failed for good: source "elsewhere" is not configured here`, gone}},
+		} {
+			send(b, c.order, nil)
+			send(b, c.order, nil) // again: nothing new is begun
+			got := answers(b, c.order)
+			for j := range max(len(got), len(c.want)) {
+				if j >= len(got) || j >= len(c.want) || !strings.HasPrefix(got[j], c.want[j]) {
+					t.Errorf("order %d is answered %q, want %q", i, got, c.want)
+					break
+				}
+			}
+			send(b, c.order, ending)
+			if got := answers(b, c.order); got[len(got)-1] != freed {
+				t.Errorf("the end of order %d is answered %q", i, got)
+			}
+			before := len(answers(b, c.order))
+			send(b, c.order, nil) // both old words come again, months later
+			send(b, c.order, ending)
+			if got := answers(b, c.order); len(got) < before+2 || got[len(got)-1] != freed || got[len(got)-2] != gone {
+				t.Errorf("an old end of order %d is answered %q", i, got[before:])
+			}
+		}
+		never := order("images", "vm", 6)
+		share.Put(folder(never.Run), "0-0-left", []byte("by whoever"))
+		send(b, never, ending)
+		if got := strings.Join(answers(b, never), ", "); got != "snapshot_removed, dir_removed" {
+			t.Errorf("the end of a lease never heard of is answered %q", got)
+		}
+		send(b, never, func(o *schemas.BackupLeased) { o.Verb = schemas.BackupLeased_VERB_LEASED })
+		if got := answers(b, never); len(got) > 4 || got[len(got)-1] != "dir_removed" {
+			t.Errorf("a lease whose end came first is begun: %q", got)
+		}
+		bad := order("images", "vm", 7)
+		send(b, bad, func(o *schemas.BackupLeased) { o.Options = &schemas.Options{ExcludedDisks: []string{"[a"}} })
+		if got := answers(b, bad); len(got) == 0 || !strings.HasPrefix(got[0], `failed for good: excluded disk "[a"`) {
+			t.Errorf("a bad pattern is answered %q", got)
+		}
+		send(b, bad, ending)
+		if left, _ := share.Leases(); len(left) > 0 {
+			t.Errorf("folders are left: %v", left)
+		}
+	})
+}
+
+// What was left out and what all of it is worth is in finished.
+func TestWarningsAreTold(t *testing.T) {
+	bench(t, func(b *stagetest.Bench, dir string, _ *sourcetest.Fake, _ *staging.Share) {
+		t := b.T
+		os.MkdirAll(filepath.Join(dir, "vm"), 0o755)
+		for _, name := range []string{"root.raw", "swap.raw", "odd\xff.nvram", "zero.raw"} {
+			os.WriteFile(filepath.Join(dir, "vm", name), []byte(strings.TrimPrefix(name, "zero.raw")), 0o600)
+		}
+		os.Symlink("/etc/passwd", filepath.Join(dir, "vm", "link"))
+		b.Join(0)
+		o := order("images", "vm", 1)
+		o.Options = &schemas.Options{ExcludedDisks: []string{"swap*"}}
+		send(b, o, nil)
+		files := map[string]*schemas.FileExported{}
+		var fin *schemas.Finished
+		for _, f := range stagetest.Read(b, topics.FilesExported) {
+			if f.Finished != nil {
+				fin = f.Finished
+				continue
+			}
+			files[source.Raw(f.Key)] = f
+		}
+		if fin == nil {
+			t.Fatal("not finished: ", answers(b, o))
+		}
+		said := strings.Join(fin.Warnings, "; ")
+		for _, want := range []string{`disk "swap.raw" is excluded`, `"link" is a link to "/etc/passwd"`, `"odd\xff.nvram" is not UTF-8`} {
+			if !strings.Contains(said, want) {
+				t.Errorf("warnings %q, want %s", said, want)
+			}
+		}
+		if fin.Files != 3 || fin.Disks != 2 || fin.FullReason != "there is no base" || fin.Consistency != schemas.Consistency_CONSISTENCY_CRASH {
+			t.Errorf("finished: %v", fin)
+		}
+		if f := files["odd\xff.nvram"]; f.GetKind() != schemas.FileExported_KIND_NVRAM || f.GetGridBytes() != testGrid || len(f.GetRuns()) != 1 {
+			t.Errorf("nvram: %v", f)
+		}
+		if f := files["zero.raw"]; f == nil || f.SizeBytes != 0 || len(f.Runs) != 0 || f.Parts != 1 {
+			t.Errorf("a file of no bytes: %v", f)
+		}
+		for _, e := range stagetest.Read(b, topics.ExtentsExported) {
+			if e.LengthBytes == 0 {
+				t.Errorf("an extent of nothing: %v", e)
+			}
+		}
+		send(b, o, ending)
+	})
+}
+
+// The inventory says what is new and what is gone, and nothing twice.
+func TestInventory(t *testing.T) {
+	bench(t, func(b *stagetest.Bench, _ string, fake *sourcetest.Fake, _ *staging.Share) {
+		t := b.T
+		fake.Set("m1", "d", make([]byte, 100))
+		fake.Set("m2", "d", make([]byte, 200))
+		b.Join(0)
+		time.Sleep(12 * time.Minute)
+		rows := stagetest.Rows(b, topics.MachinesFound)
+		if r := rows["fake\nm2"]; r == nil || r.Disks[0].SizeBytes != 200 || r.Gone {
+			t.Errorf("m2: %v", r)
+		}
+		if r := rows["fake\n"]; r == nil || r.Source.Machines != 2 || r.Source.SnapshotsMax != 3 || r.Source.WindowBytes != 1<<20 || r.Source.ListedMs == 0 {
+			t.Errorf("the source: %v", r)
+		}
+		part := topics.KeyPart([]byte("fake"), testParts)
+		n := 0
+		for _, rec := range b.Records(topics.MachinesFound.In(stagetest.Region)) {
+			if strings.HasPrefix(string(rec.Key), "fake\n") && rec.Partition != part {
+				t.Errorf("row %q lies in partition %d, its source's is %d", rec.Key, rec.Partition, part)
+			}
+			if string(rec.Key) == "fake\nm1" {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("m1 is told %d times", n)
+		}
+		fake.Destroy("m1")
+		time.Sleep(6 * time.Minute)
+		if rows := stagetest.Rows(b, topics.MachinesFound); !rows["fake\nm1"].Gone || rows["fake\nm2"].Gone {
+			t.Error("m1 is gone and not told, or m2 is told to be")
+		}
+		fake.Fail = 1
+		fake.Destroy("m2")
+		time.Sleep(6 * time.Minute)
+		rows = stagetest.Rows(b, topics.MachinesFound)
+		if rows["fake\nm2"].Gone || len(rows["fake\n"].Findings) != 1 || rows["fake\n"].Source.Machines != 1 {
+			t.Errorf("a list that failed: %v", rows["fake\n"])
+		}
+		fake.Fail = 0
+		fake.Set("m1", "d", nil)
+		time.Sleep(6 * time.Minute)
+		if rows := stagetest.Rows(b, topics.MachinesFound); rows["fake\nm1"].Gone || !rows["fake\nm2"].Gone || len(rows["fake\n"].Findings) != 0 {
+			t.Error("m1 is back and m2 is gone, and it is not told")
+		}
+	})
+}
+
+// Folders that nobody knows go when they were seen twice, an hour apart; ended
+// rows when no old order can come any more.
+func TestLeftoversGo(t *testing.T) {
+	bench(t, func(b *stagetest.Bench, dir string, _ *sourcetest.Fake, share *staging.Share) {
+		t := b.T
+		os.MkdirAll(filepath.Join(dir, "vm"), 0o755)
+		os.WriteFile(filepath.Join(dir, "vm", "disk.raw"), []byte("x"), 0o600)
+		m := b.Join(0)
+		o, stranger := order("images", "vm", 1), order("images", "vm", 2)
+		send(b, o, nil)
+		share.Put(folder(stranger.Run), "0-0-x", nil)
+		share.Put("not-ours", "x", nil)
+		time.Sleep(90 * time.Minute)
+		if all, _ := share.Leases(); len(all) != 3 {
+			t.Errorf("folders after an hour and a half: %v", all)
+		}
+		time.Sleep(time.Hour)
+		if all, _ := share.Leases(); len(all) != 2 {
+			t.Errorf("folders after two and a half: %v, want those of the open lease and of nobody", all)
+		}
+		send(b, o, ending)
+		later := func(days time.Duration) {
+			m.Leave()
+			b.Skew = days * 24 * time.Hour
+			m = b.Join(0)
+			time.Sleep(65 * time.Minute)
+		}
+		later(7)
+		if len(stagetest.Rows(b, topics.ExportsOpen)) != 1 {
+			t.Error("the row of an ended lease is gone while its order may come again")
+		}
+		later(8)
+		if n := len(stagetest.Rows(b, topics.ExportsOpen)); n != 0 {
+			t.Errorf("%d rows are kept for ever", n)
+		}
+	})
+}
+
+func TestTexts(t *testing.T) {
+	long := texts([]string{"bad\xff", strings.Repeat("é", 1000)})
+	if long[0] != "bad\uFFFD" || len(long[1]) > textBytes+4 {
+		t.Errorf("texts: %q", long)
+	}
+	if all := texts(make([]string, 60)); len(all) != warningsMax+1 || all[warningsMax] != "and 10 more" {
+		t.Errorf("%d warnings: %q", len(all), all[len(all)-1])
+	}
+}
+
+func TestWindow(t *testing.T) {
+	share, err := staging.Open(t.TempDir(), staging.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _ := newWindow(share, "l", 3*block)
+	for n := range uint64(3) {
+		if err := w.wait(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		ref, _ := share.Put("l", fmt.Sprintf("0-%d-x", n), []byte("x"))
+		w.add(number{0, n}, staging.Blob{Ref: ref, Bytes: 1})
+	}
+	again, err := newWindow(share, "l", 3*block)
+	if err != nil || again.used != 3*block || len(again.blobs) != 3 {
+		t.Errorf("found again: %d bytes, %v, %v", again.used, again.blobs, err)
+	}
+	for range 2 {
+		if err := w.free(0, 1); err != nil || w.used != 2*block {
+			t.Errorf("after free: %d bytes, %v", w.used, err)
+		}
+	}
+	if err := w.free(9, 9); err != nil {
+		t.Error(err)
+	}
+	if left, _ := share.Blobs("l"); len(left) != 2 {
+		t.Errorf("blobs after one was freed: %v", left)
+	}
+}
