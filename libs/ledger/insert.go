@@ -48,7 +48,7 @@ func (l *Ledger) insert(ctx context.Context, token string, rows Rows) error {
 		"insert_deduplication_token": token, // empty: the hash of what is in it
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
 	}))
-	b, err := l.conn.PrepareBatch(ctx, rows.insert())
+	b, err := l.conn.PrepareBatch(ctx, "INSERT INTO ledger."+rows.Table()+" ("+strings.Join(rows.columns(), ", ")+")")
 	if err != nil {
 		return err
 	}
@@ -79,51 +79,3 @@ func (l *Ledger) Missing(ctx context.Context, rows Rows) (Rows, error) {
 	return rows.Only(func(o Origin) bool { return !there[o] }), nil
 }
 
-// landed asks by ranges of offsets, which the minmax index answers in a few ms,
-// and by time: a topic that was made anew has the offsets of the old one.
-func (l *Ledger) landed(ctx context.Context, rows Rows) (map[Origin]bool, error) {
-	type log struct {
-		region, topic string
-		part          uint16
-	}
-	type span struct {
-		first, last uint64
-		from, until int64
-	}
-	spans := map[log]*span{}
-	for i := range rows.Len() {
-		o := rows.Origin(i)
-		s := spans[log{o.Region, o.Topic, o.Part}]
-		if s == nil {
-			s = &span{o.Offset, o.Offset, o.AtMs, o.AtMs}
-			spans[log{o.Region, o.Topic, o.Part}] = s
-		}
-		s.first, s.last = min(s.first, o.Offset), max(s.last, o.Offset)
-		s.from, s.until = min(s.from, o.AtMs), max(s.until, o.AtMs)
-	}
-	there := map[Origin]bool{}
-	for k, s := range spans {
-		var topic string
-		if strings.Contains(rows.insert(), " topic, ") {
-			topic = " AND topic = '" + k.topic + "'"
-		}
-		q := fmt.Sprintf("SELECT DISTINCT toUnixTimestamp64Milli(at), koff FROM ledger.%s WHERE region = ? AND kpart = %d AND koff BETWEEN %d AND %d AND at BETWEEN fromUnixTimestamp64Milli(%d) AND fromUnixTimestamp64Milli(%d)%s",
-			rows.Table(), k.part, s.first, s.last, s.from, s.until, topic)
-		found, err := l.conn.Query(ctx, q, k.region)
-		if err != nil {
-			return nil, err
-		}
-		defer found.Close()
-		for found.Next() {
-			o := Origin{Region: k.region, Topic: k.topic, Part: k.part}
-			if err := found.Scan(&o.AtMs, &o.Offset); err != nil {
-				return nil, err
-			}
-			there[o] = true
-		}
-		if err := found.Err(); err != nil {
-			return nil, err
-		}
-	}
-	return there, nil
-}

@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	killRows  = 20_000
-	killBlock = 500 // on average
-	kills     = 6   // of the writer, each second one of the engine too
+	killRows  = 10_000
+	killBlock = 250 // on average
+	kills     = 4   // of the writer, each second one of the engine too
 )
 
 // The writer of the kill test: bounds are saved first, then the rows are sent

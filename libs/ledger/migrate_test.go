@@ -125,3 +125,22 @@ func TestNoServer(t *testing.T) {
 		t.Error("looked into nothing")
 	}
 }
+
+// Days that are older than a table's lifetime go, the others stay.
+func TestOldDaysGo(t *testing.T) {
+	s := clickhousetest.Start(t, clickhousetest.Options(t))
+	l := open(t, s, clickhousetest.Writer, ledger.Keep{Events: 5 * 24 * time.Hour})
+	rows := ledgertest.Events("t", 0, 3)
+	for i := range rows {
+		rows[i].AtMs -= int64(i) * 4 * 24 * time.Hour.Milliseconds()
+	}
+	if err := l.Insert(t.Context(), "1", rows); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Query(t.Context(), "OPTIMIZE TABLE ledger.stage_event FINAL"); err != nil && !strings.Contains(err.Error(), "EOF") {
+		t.Fatal(err)
+	}
+	if n := one(t, l, "SELECT count() FROM ledger.stage_event"); n != "2" {
+		t.Errorf("%s rows are left, want 2", n)
+	}
+}

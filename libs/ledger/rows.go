@@ -3,7 +3,6 @@ package ledger
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
@@ -18,7 +17,7 @@ type Rows interface {
 	// Slice returns rows i to j, j not included.
 	Slice(i, j int) Rows
 
-	insert() string
+	columns() []string
 	fill(b driver.Batch) error
 }
 
@@ -60,11 +59,11 @@ func (r Turns) Only(keep func(Origin) bool) Rows      { return only(r, keep) }
 func (r Progresses) Only(keep func(Origin) bool) Rows { return only(r, keep) }
 func (r Founds) Only(keep func(Origin) bool) Rows     { return only(r, keep) }
 
-func (Places) insert() string     { return placeInsert }
-func (Events) insert() string     { return eventInsert }
-func (Turns) insert() string      { return turnInsert }
-func (Progresses) insert() string { return progressInsert }
-func (Founds) insert() string     { return foundInsert }
+func (Places) columns() []string     { return names(placeColumns) }
+func (Events) columns() []string     { return names(eventColumns) }
+func (Turns) columns() []string      { return names(turnColumns) }
+func (Progresses) columns() []string { return names(progressColumns) }
+func (Founds) columns() []string     { return names(foundColumns) }
 
 func (r Places) fill(b driver.Batch) error     { return fill(b, placeColumns, r) }
 func (r Events) fill(b driver.Batch) error     { return fill(b, eventColumns, r) }
@@ -72,21 +71,18 @@ func (r Turns) fill(b driver.Batch) error      { return fill(b, turnColumns, r) 
 func (r Progresses) fill(b driver.Batch) error { return fill(b, progressColumns, r) }
 func (r Founds) fill(b driver.Batch) error     { return fill(b, foundColumns, r) }
 
-var placeInsert, eventInsert, turnInsert, progressInsert, foundInsert = insertInto("chunk_log", placeColumns), insertInto("stage_event", eventColumns),
-	insertInto("backup_state", turnColumns), insertInto("progress", progressColumns), insertInto("machine", foundColumns)
-
 func only[R ~[]E, E interface{ origin() Origin }](rows R, keep func(Origin) bool) R {
 	return slices.DeleteFunc(slices.Clone(rows), func(e E) bool { return !keep(e.origin()) })
 }
 
 func (o Origin) origin() Origin { return o }
 
-func insertInto[R any](table string, cols []column[R]) string {
-	names := make([]string, len(cols))
+func names[R any](cols []column[R]) []string {
+	all := make([]string, len(cols))
 	for i, c := range cols {
-		names[i] = c.name
+		all[i] = c.name
 	}
-	return fmt.Sprintf("INSERT INTO ledger.%s (%s)", table, strings.Join(names, ", "))
+	return all
 }
 
 func fill[R any](b driver.Batch, cols []column[R], rows []R) error {

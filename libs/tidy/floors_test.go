@@ -24,6 +24,7 @@ var floors = []struct {
 	{"libs/stage/client", 4},
 	{"libs/stage/stagetest", 4},
 	{"ops/standalone/", 5},
+	{"ops/standalone/clickhouse/clickhousetest", 6},
 	{"services/", 5},
 	{"services/holdfast", 6},
 	{"loadtest", 7},
