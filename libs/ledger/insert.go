@@ -78,4 +78,3 @@ func (l *Ledger) Missing(ctx context.Context, rows Rows) (Rows, error) {
 	}
 	return rows.Only(func(o Origin) bool { return !there[o] }), nil
 }
-
