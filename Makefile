@@ -6,7 +6,7 @@ TAGS    := synctests
 CACHE   ?= $(HOME)/.cache/holdfast
 export HOLDFAST_CACHE := $(CACHE)
 
-.PHONY: all build demo test race lint generate bench soak fuzz clean
+.PHONY: all build demo deps test race lint generate bench kill clean
 
 all: lint test
 
@@ -17,6 +17,12 @@ bin/holdfast: $(shell find . -name '*.go' -not -path './ops/tools/*') go.mod go.
 
 demo: bin/holdfast
 	bin/holdfast demo
+
+# What tests use beside Go: kcat, which asks as a stranger would, and e2fsck, which
+# judges the demo's disks. Where there is no apt, tests that need them say so.
+deps:
+	@command -v kcat >/dev/null && command -v e2fsck >/dev/null || ! command -v apt-get >/dev/null || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq kcat e2fsprogs >/dev/null; }
 
 test: bin/holdfast
 	$(GO) vet -tags $(TAGS) ./...
@@ -33,6 +39,16 @@ lint:
 # The generated code is committed; this is for whoever changes a message.
 generate:
 	cd schemas && $$($(GO) -C ../ops/tools tool -n buf) lint && $$($(GO) -C ../ops/tools tool -n buf) generate
+
+# Benchmarks of the parts; and, where DISKS names the folder that mkvms made, the
+# walk beside restic and borg on the same disks in one run.
+bench: bin/holdfast
+	$(GO) test -tags $(TAGS) -run xxx -bench . -benchtime 200x ./libs/... ./services/...
+	@test -z "$(DISKS)" || $(GO) run ./loadtest/peers -disks $(DISKS) -work $(or $(WORK),/tmp/holdfast-peers)
+
+# kill -9 in the middle of a backup, twenty times.
+kill: bin/holdfast
+	$(GO) run ./loadtest/killing -times 20
 
 clean:
 	rm -rf bin

@@ -25,7 +25,7 @@ func Run(ctx context.Context, p *Parts, services []Service, brokers []string, m 
 	look := stage.Telemetry(m, h, nil)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range stages {
-		env := stage.Env{Region: p.Conf.Region, Worker: worker(), Now: time.Now, Log: p.Log.With("stage", s.Name),
+		env := stage.Env{Region: p.Conf.Region, Worker: worker(), Now: time.Now, Log: p.Log,
 			Kafka: stage.Connect(brokers...), Watch: look}
 		g.Go(func() error { return stage.Run(ctx, s, env) })
 	}

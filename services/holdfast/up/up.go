@@ -186,7 +186,7 @@ func announce(c *conf.Config, run house.RunFile, say func(string, ...any)) {
 	say("  kafka       %s        kcat -b %s -t backups.completed", run.Kafka[0], run.Kafka[0])
 	if l := run.Ledger; l != nil {
 		say("  clickhouse  %s (native), %s, user %s, password in run.json", l.Addr, l.HTTP, l.User)
-		say("              curl '%s/?user=%s&password=%s' -d 'SELECT * FROM ledger.v_backup'", l.HTTP, l.User, l.Password)
+		say("              curl '%s/?user=%s&password=%s' -d 'SELECT * FROM ledger.backups'", l.HTTP, l.User, l.Password)
 	}
 	say("  back up     holdfast backup --data %s --match '*' --wait", c.Data)
 }
