@@ -185,7 +185,7 @@ func (m *Room) intents() {
 		for _, f := range m.feeds {
 			if o, ok := got.Lookup(f.topic, m.Number); ok && f.input.batch != nil && f.intent < 0 {
 				if last, err := strconv.ParseInt(o.Metadata, 10, 64); err == nil && last >= o.At {
-					f.promised = place{o.At, last}
+					f.promised = place{floor: o.At, intent: last}
 				}
 			}
 		}

@@ -3,6 +3,7 @@ package stage
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,6 +31,10 @@ func (m *member) commitEachSecond() {
 	}
 }
 
+// commitTries is how often the last commit of a room is tried: what it does not
+// cover is done again elsewhere.
+const commitTries = 3
+
 // claim is one partition of a commit.
 type claim struct {
 	m      *Room
@@ -39,7 +44,7 @@ type claim struct {
 }
 
 // commitRooms writes the floors of rooms, or, if nil, of all that are ours.
-func (m *member) commitRooms(ctx context.Context, rooms []*Room) {
+func (m *member) commitRooms(ctx context.Context, rooms []*Room) error {
 	m.commits <- struct{}{}
 	defer func() { <-m.commits }()
 	if rooms == nil {
@@ -57,7 +62,7 @@ func (m *member) commitRooms(ctx context.Context, rooms []*Room) {
 		}
 		room.mu.Unlock()
 	}
-	m.send(ctx, claims)
+	return m.send(ctx, claims)
 }
 
 // commit writes the claims of one room, if it still lives.
@@ -83,13 +88,16 @@ func (m *member) send(ctx context.Context, claims []claim) (err error) {
 		}
 		batch[c.f.topic][c.m.Number] = kgo.EpochOffset{Epoch: -1, Offset: c.floor}
 	}
-	err = errGone // if the client does not ask
-	m.cl.CommitOffsetsSync(kgo.PreCommitFnContext(ctx, lastWords(claims)), batch, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, failed error) {
-		err = cmp.Or(failed, refusedCommit(resp))
+	var failed error
+	var said answers
+	m.cl.CommitOffsetsSync(kgo.PreCommitFnContext(ctx, lastWords(claims)), batch, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		failed, said = err, m.run.answersOf(resp)
 	})
 	for _, c := range claims {
-		m.run.tell(Note{Kind: Committed, Topic: c.f.topic, Part: c.m.Number, Offset: c.floor, Err: err})
-		if err != nil {
+		refused := cmp.Or(failed, said.of(c))
+		m.run.tell(Note{Kind: Committed, Topic: c.f.topic, Part: c.m.Number, Offset: c.floor, Err: refused})
+		if refused != nil {
+			err = refused
 			continue
 		}
 		c.m.mu.Lock()
@@ -126,17 +134,40 @@ func lastWords(claims []claim) func(*kmsg.OffsetCommitRequest) error {
 	}
 }
 
-// refusedCommit returns the first partition's error: a commit may fail within
-// an answer that does not. We then repeat it whole; it is the same twice.
-func refusedCommit(resp *kmsg.OffsetCommitResponse) error {
-	if resp != nil {
-		for _, t := range resp.Topics {
-			for _, p := range t.Partitions {
-				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					return fmt.Errorf("commit %s/%d: %w", t.Topic, p.Partition, err)
-				}
-			}
+type claimKey struct {
+	topic string
+	part  int32
+}
+
+var errNoAnswer = errors.New("the broker does not say whether it took the commit")
+
+// answers are the broker's words on each partition: a commit may fail in part,
+// within an answer that does not.
+type answers map[claimKey]error
+
+func (r *runner) answersOf(resp *kmsg.OffsetCommitResponse) answers {
+	got := answers{}
+	if resp == nil {
+		return got
+	}
+	for _, t := range resp.Topics {
+		if t.Topic == "" { // from version 10 on
+			t.Topic = r.names[t.TopicID]
 		}
+		for _, p := range t.Partitions {
+			got[claimKey{t.Topic, p.Partition}] = kerr.ErrorForCode(p.ErrorCode)
+		}
+	}
+	return got
+}
+
+func (a answers) of(c claim) error {
+	err, ok := a[claimKey{c.f.topic, c.m.Number}]
+	if !ok {
+		err = errNoAnswer
+	}
+	if err != nil {
+		return fmt.Errorf("commit %s/%d: %w", c.f.topic, c.m.Number, err)
 	}
 	return nil
 }

@@ -45,13 +45,16 @@ type feed struct {
 
 func newFeed(topic string, part int32, table bool, at place) *feed {
 	return &feed{topic: topic, part: part, table: table, next: at.floor, patience: patience(maxRetry),
-		promised: nowhere, ledger: ledger{floor: at.floor, sent: -1, intent: at.intent}}
+		promised: nowhere, ledger: ledger{floor: at.floor, sent: -1, intent: at.intent, done: at.done}}
 }
 
 // place is where a feed begins, or -1 where that is not known.
-type place struct{ floor, intent int64 }
+type place struct {
+	floor, intent int64
+	done          []covered // below floor, and perhaps not committed yet
+}
 
-var nowhere = place{-1, -1}
+var nowhere = place{floor: -1, intent: -1}
 
 func (f *feed) parts() map[string][]int32 { return map[string][]int32{f.topic: {f.part}} }
 

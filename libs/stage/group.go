@@ -64,7 +64,12 @@ func (m *Room) start(topic string, at int64) {
 func (m *member) revoked(ctx context.Context, _ *kgo.Client, gone map[string][]int32) {
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
-	m.commitRooms(ctx, m.drop(gone))
+	rooms := m.drop(gone)
+	for range commitTries {
+		if m.commitRooms(ctx, rooms) == nil || ctx.Err() != nil {
+			return
+		}
+	}
 }
 
 // lost is told of rooms that may be another's already. A commit of theirs that
@@ -149,7 +154,7 @@ func (m *member) rebuild() {
 			if f.table {
 				from = 0
 			} else {
-				at[f.topic] = place{f.floor, f.intent}
+				at[f.topic] = place{f.floor, f.intent, f.done}
 			}
 			if from >= 0 {
 				seek[f.topic] = map[int32]kgo.EpochOffset{room.Number: {Epoch: -1, Offset: from}}

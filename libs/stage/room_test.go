@@ -2,6 +2,7 @@ package stage_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"testing"
@@ -86,9 +87,12 @@ func TestCommittedRunsAfterTheCommit(t *testing.T) {
 			var b *stagetest.Bench
 			var mu sync.Mutex
 			removed := map[stagetest.Sent]bool{}
-			s := stage.Define("remover", func(stage.Env) (func(*stage.Room) (*clerk, error), error) {
-				return func(*stage.Room) (*clerk, error) { return &clerk{}, nil }, nil
-			}, stage.On(leased, func(_ *clerk, in *stage.In, j words) error {
+			s := stage.Define("remover", func(stage.Env) (func(*stage.Room) (*snapper, error), error) {
+				return func(m *stage.Room) (*snapper, error) { return &snapper{m}, nil }, nil
+			}, stage.On(leased, func(r *snapper, in *stage.In, j words) error {
+				if rand.N(40) == 0 {
+					r.room.Fail(errWeather)
+				}
 				hold := in.Hold()
 				in.Go(func(ctx context.Context) func() { nap(ctx, 300*time.Millisecond); hold.Release(); return nil })
 				at := stagetest.Sent{Part: in.Part, Offset: in.Offset}
@@ -111,14 +115,19 @@ func TestCommittedRunsAfterTheCommit(t *testing.T) {
 					sent = append(sent, b.Send(lease(strconv.Itoa(i), "x"))...)
 					time.Sleep(200 * time.Millisecond)
 				}
-				if !b.Settled() {
-					b.T.Fatal("not settled")
-				}
-				m.Leave()
+				time.Sleep(300 * time.Millisecond)
+				m.Leave() // the last commit is that of the revoke: the room is gone
+				mu.Lock()
+				defer mu.Unlock()
+				done := b.Committed(leased.Spec)
 				for _, at := range sent {
-					if !removed[at] {
+					if at.Offset < done[at.Part] && !removed[at] {
+						b.Dump(40)
 						b.T.Errorf("%v is committed and never removed", at)
 					}
+				}
+				if len(removed) < 20 {
+					b.T.Errorf("only %d of 40 are removed", len(removed))
 				}
 			})
 		})

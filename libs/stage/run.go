@@ -26,6 +26,7 @@ type runner struct {
 	refused map[string]string      // physical, by physical
 	specs   map[string]topics.Spec // by physical
 	ids     map[string][16]byte
+	names   map[[16]byte]string // of ids
 	shelves []*shelf
 }
 
@@ -51,7 +52,7 @@ func run(ctx context.Context, s Stage, env Env) error {
 	if len(s.Streams)+len(s.Tables) == 0 {
 		return errors.New("reads no stream and no table, so it has no rooms")
 	}
-	r := &runner{stage: s, env: env, writes: map[string]bool{}, refused: map[string]string{}, specs: map[string]topics.Spec{}, ids: map[string][16]byte{}}
+	r := &runner{stage: s, env: env, writes: map[string]bool{}, refused: map[string]string{}, specs: map[string]topics.Spec{}, ids: map[string][16]byte{}, names: map[[16]byte]string{}}
 	r.name()
 	r.tell(Note{Kind: Starting})
 	if err := r.check(ctx); err != nil {
@@ -127,7 +128,7 @@ func (r *runner) check(ctx context.Context) error {
 		}
 		counts, joined := map[string]int32{}, map[string]int32{}
 		for t, d := range found {
-			counts[t], r.ids[t] = int32(len(d.Partitions)), d.ID
+			counts[t], r.ids[t], r.names[d.ID] = int32(len(d.Partitions)), d.ID, t
 		}
 		for _, t := range append(r.streams, r.tables...) {
 			joined[t] = counts[t]
