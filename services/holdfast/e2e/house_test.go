@@ -42,6 +42,7 @@ func start(t *testing.T, machines map[string]map[string][]byte) *under {
 	dir := t.TempDir()
 	u := &under{t: t, data: filepath.Join(dir, "data"), images: filepath.Join(dir, "machines")}
 	for name, files := range machines {
+		u.must(os.MkdirAll(filepath.Join(u.images, name), 0o755))
 		for file, b := range files {
 			u.write(name, file, b)
 		}

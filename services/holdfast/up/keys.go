@@ -36,11 +36,7 @@ func FirstKeys(ctx context.Context, c *conf.Config, say io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ring, err := firstRing(c)
-	if err != nil {
-		return err
-	}
-	wrapped, err := firstWrapped(c, ring, pass)
+	ring, wrapped, err := firstRing(c, pass)
 	if err != nil {
 		return err
 	}
@@ -69,7 +65,33 @@ func haveKeys(ctx context.Context, c *conf.Config, v *vault.Vault) error {
 	if perr != nil {
 		return fmt.Errorf("the vault is there and its keys are not: %w; %w", err, perr)
 	}
-	return vault.SaveRing(ring, c.Keys.Dir)
+	return saveMissing(ring, c.Keys.Dir)
+}
+
+// saveMissing writes the key files that are not there; those that are must be of
+// the same ring.
+func saveMissing(ring *vault.Ring, dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(dir, ".keys-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := vault.SaveRing(ring, tmp); err != nil {
+		return err
+	}
+	for _, name := range []string{vault.NameFile, vault.MapFile, vault.PublicFile} {
+		if err := os.Link(filepath.Join(tmp, name), filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("save %s: %w", name, err)
+		}
+	}
+	saved, err := vault.LoadRing(dir)
+	if err == nil && (saved.Name != ring.Name || saved.Map != ring.Map || saved.ID() != ring.ID()) {
+		err = fmt.Errorf("some key files in %s are of another vault: move them away", dir)
+	}
+	return err
 }
 
 // sameKeys compares the key files with those that the vault was made with.
@@ -124,38 +146,38 @@ func writeNew(path string, b []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// firstWrapped is the ring as it goes into the vault. The private half must
-// outlive a crash between here and Init, so it is kept, wrapped, beside the keys.
-func firstWrapped(c *conf.Config, ring *vault.Ring, pass []byte) (vault.KeyObject, error) {
+// firstRing makes the keys of a new vault. Their wrapped form is written first, and
+// everything else can be made of it again: so a crash between any two lines here
+// and Init leaves keys that are whole, or none that were ever used.
+func firstRing(c *conf.Config, pass []byte) (*vault.Ring, vault.KeyObject, error) {
 	file := filepath.Join(c.Keys.Dir, "wrapped")
-	if ring.Need(vault.PrivateKey) != nil {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return vault.KeyObject{}, fmt.Errorf("keys are there, and their private half is not: %w", err)
-		}
-		w, err := vault.ParseWrapped(b)
-		if err != nil {
-			return vault.KeyObject{}, fmt.Errorf("%s: %w", file, err)
-		}
-		return w.Object(), nil
-	}
-	o, err := vault.Wrap(ring, pass)
-	if err != nil {
-		return o, err
-	}
-	if err := writeNew(file, o.Body); err != nil {
-		return o, err
-	}
-	return o, vault.SaveRing(ring, c.Keys.Dir)
-}
-
-func firstRing(c *conf.Config) (*vault.Ring, error) {
-	ring, err := vault.LoadRing(c.Keys.Dir)
+	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		os.Remove(filepath.Join(c.Keys.Dir, "wrapped")) // of a ring that was never saved
-		return vault.NewRing()
+		if _, err := os.Stat(filepath.Join(c.Keys.Dir, vault.NameFile)); err == nil {
+			return nil, vault.KeyObject{}, fmt.Errorf("%s holds keys, and no vault is there that they are of: move them away", c.Keys.Dir)
+		}
+		ring, err := vault.NewRing()
+		if err != nil {
+			return nil, vault.KeyObject{}, err
+		}
+		o, err := vault.Wrap(ring, pass)
+		if err == nil {
+			err = errors.Join(writeNew(file, o.Body), saveMissing(ring, c.Keys.Dir))
+		}
+		return ring, o, err
 	}
-	return ring, err
+	if err != nil {
+		return nil, vault.KeyObject{}, err
+	}
+	w, err := vault.ParseWrapped(b)
+	if err != nil {
+		return nil, vault.KeyObject{}, fmt.Errorf("%s: %w", file, err)
+	}
+	ring, err := vault.Unwrap(b, pass)
+	if err != nil {
+		return nil, vault.KeyObject{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return ring, w.Object(), saveMissing(ring, c.Keys.Dir)
 }
 
 func warn(c *conf.Config, ring *vault.Ring, pass []byte, fresh bool, say io.Writer) {

@@ -1,0 +1,154 @@
+package up
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/holdfast-backup/holdfast/libs/conf"
+	"github.com/holdfast-backup/holdfast/libs/vault"
+)
+
+func options(t *testing.T) Options {
+	t.Helper()
+	dir := t.TempDir()
+	images := filepath.Join(dir, "machines")
+	if err := os.MkdirAll(images, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return Options{Data: filepath.Join(dir, "data"), Images: []string{images}, K: 2, M: 1, Blind: true, Say: io.Discard, Log: slog.New(slog.DiscardHandler)}
+}
+
+// begin is the start as far as the keys; it opens no port.
+func begin(t *testing.T, o Options) (*conf.Config, error) {
+	t.Helper()
+	c, err := Configure(o)
+	if err != nil {
+		return nil, err
+	}
+	return c, FirstKeys(t.Context(), c, o.Say)
+}
+
+// A first start may be killed after any of its writes; the next one finishes it,
+// with the same keys, or makes them anew where nothing was sealed to them yet.
+func TestAFirstStartIsFinishedByTheNext(t *testing.T) {
+	for _, lost := range []string{"keys/vault.pub", "keys/name.key keys/map.key keys/vault.pub", "keys/wrapped keys/name.key keys/map.key keys/vault.pub",
+		"vault/t3/vault.json", "vault/t1/epochs/1 vault/t2/epochs/1 vault/t3/epochs/1"} {
+		t.Run(lost, func(t *testing.T) {
+			o := options(t)
+			c, err := begin(t, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range strings.Fields(lost) {
+				if err := os.Remove(filepath.Join(o.Data, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := begin(t, o); err != nil {
+				t.Fatalf("the next start: %v", err)
+			}
+			if _, err := vault.LoadRing(c.Keys.Dir); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Each case breaks one thing; the start must say which, and change nothing.
+func TestBadStartsAreRefused(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		harm       func(t *testing.T, o *Options)
+	}{
+		{"data is a file", "is a file", func(t *testing.T, o *Options) { put(t, o.Data, "x") }},
+		{"another version", `is of version "9"`, func(t *testing.T, o *Options) { put(t, filepath.Join(o.Data, "version"), "9\n") }},
+		{"in use", "in use by another process", func(t *testing.T, o *Options) {
+			f, err := openFolder(o.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(f.close)
+		}},
+		{"images are not there", "no such file", func(t *testing.T, o *Options) { o.Images = []string{"/nowhere"} }},
+		{"one folder twice", "is the folder of target", func(t *testing.T, o *Options) {
+			dir := t.TempDir()
+			o.Targets, o.K, o.M = []string{dir, dir + "/."}, 1, 1
+		}},
+		{"k+m and targets", "k+m is 3", func(t *testing.T, o *Options) { o.Targets = []string{t.TempDir()} }},
+		{"a target is a file", "is a file, not a folder", func(t *testing.T, o *Options) {
+			file := filepath.Join(t.TempDir(), "f")
+			put(t, file, "x")
+			o.Targets, o.K, o.M = []string{file}, 1, 0
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := options(t)
+			c.harm(t, &o)
+			err := Up(context.Background(), o)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Keys that are not the vault's would make backups that nobody can restore.
+func TestWrongKeysStopTheStart(t *testing.T) {
+	o, other := options(t), options(t)
+	c, err := begin(t, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := begin(t, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(c.Keys.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "keys are not") {
+		t.Errorf("no keys and no passphrase: %v", err)
+	}
+	if err := os.CopyFS(c.Keys.Dir, os.DirFS(d.Keys.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"name.key", "map.key", "vault.pub", "passphrase"} {
+		if err := os.Chmod(filepath.Join(c.Keys.Dir, f), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "passphrase") {
+		t.Errorf("the keys of another vault: %v", err)
+	}
+}
+
+// Options that contradict the file are refused, because the file is the operator's.
+func TestTheFileWins(t *testing.T) {
+	o := options(t)
+	if _, err := begin(t, o); err != nil {
+		t.Fatal(err)
+	}
+	o.Images = []string{t.TempDir()}
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "--images") {
+		t.Errorf("got %v", err)
+	}
+	o.Images = nil
+	if _, err := begin(t, o); err != nil {
+		t.Error(err)
+	}
+}
