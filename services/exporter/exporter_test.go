@@ -22,6 +22,7 @@ import (
 const (
 	testWindow = 2 << 20
 	testParts  = 2
+	testExtent = 600 << 10
 )
 
 // house plays scheduler, chunker and auditor around the stage, believing only records.
@@ -44,7 +45,6 @@ type course struct {
 	ended           map[string]bool
 	attempts        int
 	points          []*point
-	state           string // id of the snapshot of the last point
 }
 
 func uuid(r *rand.Rand) []byte {
@@ -247,6 +247,11 @@ func (h *house) check(e *schemas.ExtentExported, blob []byte) {
 
 // watch looks all the time whether a lease passes its window.
 func (h *house) watch(stop <-chan struct{}) {
+	passed := map[string]bool{}
+	most := int64(testWindow)
+	if h.zombies {
+		most += 2 * testExtent
+	}
 	for {
 		select {
 		case <-stop:
@@ -260,8 +265,9 @@ func (h *house) watch(stop <-chan struct{}) {
 			for _, b := range blobs {
 				sum += b.Bytes
 			}
-			if sum > testWindow {
-				h.T.Errorf("%d bytes in %d blobs of lease %s, the window is %d", sum, len(blobs), l, testWindow)
+			if sum > most && !passed[l] {
+				passed[l] = true
+				h.T.Errorf("%d bytes in %d blobs of lease %s, want %d at most", sum, len(blobs), l, most)
 			}
 		}
 	}
@@ -304,9 +310,9 @@ func crashes(t *testing.T, seed uint64) {
 		t.Fatal(err)
 	}
 	fake := sourcetest.NewFake(seed)
-	fake.Tracks, fake.Slow, fake.Fail = seed%4 < 2, 300*time.Millisecond, []float64{0, 0.002, 0.02}[seed%3]
+	fake.Tracks, fake.Slow = seed%4 < 2, 300*time.Millisecond
 	s := define(Default(), Deps{Grid: testGrid, Sources: map[string]Provider{"fake": {Source: fake, Share: share, WindowBytes: testWindow, ShareBytes: 4 * testWindow, Snapshots: 2}}},
-		limits{extentBytes: 600 << 10, cursorBytes: 1 << 20, cursorExtents: 2})
+		limits{extentBytes: testExtent, cursorBytes: 1 << 20, cursorExtents: 2})
 	stagetest.Run(t, seed, s, testParts, func(b *stagetest.Bench) {
 		h := &house{Bench: b, fake: fake, share: share, zombies: seed%2 == 1}
 		stop := make(chan struct{})
@@ -335,8 +341,10 @@ func crashes(t *testing.T, seed uint64) {
 				h.runs = append(h.runs, c)
 				h.lease(c)
 			}
+			fake.Weather([]float64{0, 0.002, 0.02}[seed%3])
 			h.weather()
 			h.calm = true
+			fake.Weather(0)
 			for i := 0; !h.step(); i++ {
 				if time.Sleep(2 * time.Second); i%30 == 29 {
 					b.Settled() // reaps members that the broker has not noticed are dead

@@ -214,14 +214,14 @@ func TestInventory(t *testing.T) {
 		if rows := stagetest.Rows(b, topics.MachinesFound); !rows["fake\nm1"].Gone || rows["fake\nm2"].Gone {
 			t.Error("m1 is gone and not told, or m2 is told to be")
 		}
-		fake.Fail = 1
+		fake.Weather(1)
 		fake.Destroy("m2")
 		time.Sleep(6 * time.Minute)
 		rows = stagetest.Rows(b, topics.MachinesFound)
 		if rows["fake\nm2"].Gone || len(rows["fake\n"].Findings) != 1 || rows["fake\n"].Source.Machines != 1 {
 			t.Errorf("a list that failed: %v", rows["fake\n"])
 		}
-		fake.Fail = 0
+		fake.Weather(0)
 		fake.Set("m1", "d", nil)
 		time.Sleep(6 * time.Minute)
 		if rows := stagetest.Rows(b, topics.MachinesFound); rows["fake\nm1"].Gone || !rows["fake\nm2"].Gone || len(rows["fake\n"].Findings) != 0 {

@@ -35,9 +35,7 @@ type point struct {
 type catcher struct {
 	t       *testing.T
 	base    *point
-	keys    []string
 	out     *point
-	pages   map[string]map[uint32]bool // by file, seen in an extent
 	extents map[string]*schemas.ExtentExported
 	blobs   map[string][]byte
 	data    int64
@@ -231,13 +229,13 @@ func (w *world) export(base *point, kills int) (*point, *catcher) {
 		out.lease[0]++
 	}
 	c := &catcher{t: t, base: base, out: out, extents: map[string]*schemas.ExtentExported{}, blobs: map[string][]byte{}, told: map[string]*schemas.FileExported{}}
-	log, err := w.logs.Create(out.lease)
+	log, made := w.logs.Create(out.lease)
 	var from *schemas.Cursor
 	var name string
 	var bytesLogged int64
 	for {
-		if err != nil {
-			t.Fatal(err)
+		if made != nil {
+			t.Fatal(made)
 		}
 		snap, err := src.Prepare(ctx, source.Order{Machine: "vm"})
 		if err != nil {
@@ -272,7 +270,7 @@ func (w *world) export(base *point, kills int) (*point, *catcher) {
 		log.Flush()
 		log.Close()
 		from = c.cursors[len(c.cursors)-1]
-		log, err = w.logs.Resume(out.lease, name, bytesLogged)
+		log, made = w.logs.Resume(out.lease, name, bytesLogged)
 	}
 	if err := log.Seal(); err != nil {
 		t.Fatal(err)

@@ -27,11 +27,9 @@ type Fake struct {
 	Tracks bool
 	// Slow is how long a call takes at most.
 	Slow time.Duration
-	// Fail is the share of calls that fail. Half of those have done what they were
-	// asked, and only the answer is lost.
-	Fail float64
 
 	mu       sync.Mutex
+	fail     float64
 	rnd      *rand.Rand
 	machines map[string]map[string][]byte // files by key
 	states   map[string]map[string][]byte // frozen files by snapshot id: kept for its change ids
@@ -47,6 +45,14 @@ func NewFake(seed uint64) *Fake {
 
 // ErrWeather is what a Fake's bad weather says.
 var ErrWeather = errors.New("weather")
+
+// Weather makes a share of the calls fail. Half of those have done what they were
+// asked, and only the answer is lost.
+func (f *Fake) Weather(fail float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = fail
+}
 
 // Set gives a machine a file, a nil one takes it away.
 func (f *Fake) Set(machine, key string, b []byte) {
@@ -96,7 +102,7 @@ func (f *Fake) State(id string) map[string][]byte {
 func (f *Fake) call(ctx context.Context) (done bool, err error) {
 	f.mu.Lock()
 	wait := time.Duration(f.rnd.Float64() * float64(f.Slow))
-	bad, ghost := f.rnd.Float64() < f.Fail, f.rnd.IntN(2) == 0
+	bad, ghost := f.rnd.Float64() < f.fail, f.rnd.IntN(2) == 0
 	f.mu.Unlock()
 	if wait > 0 {
 		select {
