@@ -64,7 +64,8 @@ func EncodeEvent(e Event) (headers map[string]string, value []byte, err error) {
 // DecodeEvent reads an event in binary or structured mode. A value that is an
 // object with specversion needs no content-type: who publishes by hand forgets
 // the header. A batch is refused: the Kafka binding has none. The data is not
-// looked into; ReadData does that.
+// looked into; ReadData does that. Beside an error stands what was read until
+// then, which may tell who sent it: see Named.
 func DecodeEvent(headers map[string]string, value []byte) (Event, error) {
 	h := make(map[string]string, len(headers))
 	for k, v := range headers {
@@ -107,6 +108,15 @@ func decodeBinary(h map[string]string, kind string, value []byte) (Event, error)
 		return Event{}, fmt.Errorf("header ce_time: %w", err)
 	}
 	return e, e.check()
+}
+
+// Named reports whether e says who it is, so that an answer finds its sender,
+// whatever else is wrong with it.
+func (e Event) Named() bool {
+	bad := func(s string) bool {
+		return s == "" || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl)
+	}
+	return !bad(e.ID) && !bad(e.Source)
 }
 
 // check holds e against what CloudEvents demands of every event.

@@ -140,6 +140,6 @@ func (h *holdfast) Restore(ctx context.Context, machine string) (figure, string,
 	to := filepath.Join(h.data, "restored", "bench")
 	at := "--at=" + filepath.Join(h.data, "vault")
 	start := time.Now()
-	rss, cpu, err := client(h.command(ctx, os.Stderr, "vault", at, "restore", list.Points[0].Point, "--to", to))
+	rss, cpu, err := client(h.command(ctx, os.Stderr, "vault", at, "restore", list.Points[len(list.Points)-1].Point, "--to", to))
 	return figure{Wall: time.Since(start).Seconds(), CPU: cpu, RSS: rss}, filepath.Join(to, "disk.raw"), err
 }

@@ -57,7 +57,7 @@ func (r *room) row(key []byte, row *schemas.RestoreOpen) {
 func (r *room) requested(in *stage.In, raw stage.Raw) error {
 	e, req, err := read(raw)
 	id := schemas.PlaceID(in.Topic, in.Part, in.Offset)
-	if e.ID != "" && e.Source != "" {
+	if e.Named() {
 		id = schemas.RestoreID(e.Source, e.ID)
 	}
 	if j := r.jobs[string(id.Bytes())]; j != nil {

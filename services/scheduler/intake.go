@@ -35,8 +35,11 @@ func (i *intake) found(key []byte, row *schemas.MachineFound) { i.inventory.take
 func (i *intake) requested(in *stage.In, raw stage.Raw) error {
 	e, err := schemas.DecodeEvent(raw.Headers, raw.Value)
 	r := &request{job: schemas.PlaceID(topics.BackupsRequested.Name, in.Part, in.Offset), since: raw.Time}
-	if err == nil {
+	switch {
+	case err == nil:
 		r, err = readRequest(e, raw.Time)
+	case e.Named(): // its sender knows the job's id, and will look for its answer
+		r.job = schemas.JobID(e.Source, e.ID)
 	}
 	if err != nil {
 		why := short(err.Error())

@@ -67,7 +67,7 @@ func TestRequests(t *testing.T) {
 		"ambiguous":    {`{"machines":["db-07"]}`, `refused job of 0: "db-07" means 2 machines: "vc-a/vm-1", "vc-b/vm-9"; say which, as source/id`},
 		"one unknown":  {`{"machines":["web-01","web-1"]}`, `order vc-a/vm-2 of 2` + "\n" + `refused of 2: "web-1" is no machine; near: "web-01"`},
 		"all unknown":  {`{"machines":["nix","nux"]}`, `refused job of 0: "nix" is no machine; "nux" is no machine`},
-		"no match":     {`{"selectors":[{"name":"nix*"}]}`, `refused job of 0: no machine matches: 5 are known, of 2 sources`},
+		"no match":     {`{"selectors":[{"name":"nix*"}]}`, `refused job of 0: no machine matches name "nix*": 5 are known, of 2 sources`},
 		"empty":        {`{}`, `refused job of 0: data: names no machine and has no selector`},
 		"no selector":  {`{"selectors":[{}]}`, `refused job of 0: data.selectors[0]: is empty: for all machines say {"name":"*"}`},
 		"bad glob":     {`{"selectors":[{"name":"web[1"}]}`, `refused job of 0: data.selectors[0]: name: pattern "web[1": a set that does not end, or is empty`},

@@ -34,6 +34,7 @@ type request struct {
 type selector struct {
 	source string
 	name   *regexp.Regexp
+	said   string // as it was asked for
 }
 
 // readRequest understands an event that came at a time. An error is false input;
@@ -63,6 +64,10 @@ func readRequest(e schemas.Event, at time.Time) (*request, error) {
 		sel, err := readSelector(s)
 		if err != nil {
 			return r, fmt.Errorf("data.selectors[%d]: %w", i, err)
+		}
+		sel.said = fmt.Sprintf("name %q", s.Name)
+		if s.Source != "" {
+			sel.said += fmt.Sprintf(" of source %q", s.Source)
 		}
 		r.selectors = append(r.selectors, sel)
 	}

@@ -14,6 +14,7 @@ import (
 type resolved struct {
 	machines []*schemas.Machine
 	unknown  []unknown
+	asked    []selector
 }
 
 type unknown struct{ name, why string }
@@ -21,7 +22,7 @@ type unknown struct{ name, why string }
 // resolve finds the machines of a request, each once, in the order of their keys.
 func (v *inventory) resolve(r *request) resolved {
 	found := map[string]*schemas.Machine{}
-	var out resolved
+	out := resolved{asked: r.selectors}
 	said := map[string]bool{}
 	for _, name := range r.machines {
 		if said[name] {
@@ -78,7 +79,11 @@ func whyAmbiguous(name string, ms []*schemas.Machine) string {
 // whyNothing says why a job has no machine at all.
 func (r resolved) whyNothing(v *inventory) string {
 	if len(r.unknown) == 0 {
-		return fmt.Sprintf("no machine matches: %d are known, of %d sources", len(v.machines), len(v.listed))
+		var words []string
+		for _, s := range r.asked[:min(len(r.asked), listedMax)] {
+			words = append(words, s.said)
+		}
+		return fmt.Sprintf("no machine matches %s: %d are known, of %d sources", strings.Join(words, ", "), len(v.machines), len(v.listed))
 	}
 	var whys []string
 	for _, u := range r.unknown[:min(len(r.unknown), listedMax)] {

@@ -73,7 +73,7 @@ func TestFalseOrdersAreAnswered(t *testing.T) {
 	cases := []struct{ id, typ, data, want string }{
 		{"unknown machine", typ, `{"machines":["web-99"]}`, "web-99"},
 		{"empty selector", typ, `{"selectors":[{"name":"nothing-*"}]}`, "nothing-*"},
-		{"nothing asked", typ, `{}`, "machines"},
+		{"nothing asked", typ, `{}`, "names no machine"},
 		{"typo", typ, `{"machines":["web-01"],"notafter":"2030-01-01T00:00:00Z"}`, "notAfter"},
 		{"wrong type", typ, `{"machines":"web-01"}`, "machines"},
 		{"malformed", typ, `{"machines":[`, "JSON"},
