@@ -73,7 +73,7 @@ func (x EpochTurned_Turn) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EpochTurned_Turn.Descriptor instead.
 func (EpochTurned_Turn) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{7, 0}
+	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{8, 0}
 }
 
 type RestoreOpen_Phase int32
@@ -128,7 +128,7 @@ func (x RestoreOpen_Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RestoreOpen_Phase.Descriptor instead.
 func (RestoreOpen_Phase) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{9, 0}
+	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{10, 0}
 }
 
 // PageFiled is a row of the auditor's memory of one backup.
@@ -141,6 +141,7 @@ type PageFiled struct {
 	//	*PageFiled_File
 	//	*PageFiled_Completing
 	//	*PageFiled_Verdict
+	//	*PageFiled_Part
 	Row           isPageFiled_Row `protobuf_oneof:"row"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -228,6 +229,15 @@ func (x *PageFiled) GetVerdict() *Verdict {
 	return nil
 }
 
+func (x *PageFiled) GetPart() *PointPart {
+	if x != nil {
+		if x, ok := x.Row.(*PageFiled_Part); ok {
+			return x.Part
+		}
+	}
+	return nil
+}
+
 type isPageFiled_Row interface {
 	isPageFiled_Row()
 }
@@ -252,6 +262,10 @@ type PageFiled_Verdict struct {
 	Verdict *Verdict `protobuf:"bytes,5,opt,name=verdict,proto3,oneof"`
 }
 
+type PageFiled_Part struct {
+	Part *PointPart `protobuf:"bytes,6,opt,name=part,proto3,oneof"`
+}
+
 func (*PageFiled_Pages) isPageFiled_Row() {}
 
 func (*PageFiled_Lease) isPageFiled_Row() {}
@@ -261,6 +275,8 @@ func (*PageFiled_File) isPageFiled_Row() {}
 func (*PageFiled_Completing) isPageFiled_Row() {}
 
 func (*PageFiled_Verdict) isPageFiled_Row() {}
+
+func (*PageFiled_Part) isPageFiled_Row() {}
 
 // FiledPages are pages of one lease that lie in one map pack.
 type FiledPages struct {
@@ -522,8 +538,10 @@ type Completing struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
 	Verdict       *Verdict               `protobuf:"bytes,2,opt,name=verdict,proto3" json:"verdict,omitempty"` // what will be said if the point stands
-	Point         []byte                 `protobuf:"bytes,3,opt,name=point,proto3" json:"point,omitempty"`     // the object, so that a repeat writes the same bytes
+	Point         []byte                 `protobuf:"bytes,3,opt,name=point,proto3" json:"point,omitempty"`     // the object, so that a repeat writes the same bytes; or its beginning
 	Path          string                 `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	PartsName     string                 `protobuf:"bytes,5,opt,name=parts_name,json=partsName,proto3" json:"parts_name,omitempty"` // of the rows that hold the rest
+	Parts         uint32                 `protobuf:"varint,6,opt,name=parts,proto3" json:"parts,omitempty"`                         // so many
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -586,6 +604,65 @@ func (x *Completing) GetPath() string {
 	return ""
 }
 
+func (x *Completing) GetPartsName() string {
+	if x != nil {
+		return x.PartsName
+	}
+	return ""
+}
+
+func (x *Completing) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+// PointPart is a part of a point that is too large for one row.
+type PointPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Body          []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PointPart) Reset() {
+	*x = PointPart{}
+	mi := &file_holdfast_v1_page_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PointPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PointPart) ProtoMessage() {}
+
+func (x *PointPart) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_page_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PointPart.ProtoReflect.Descriptor instead.
+func (*PointPart) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PointPart) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
 // PlacesFiled carries to the ledger what became of each place of filed pages.
 type PlacesFiled struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -612,7 +689,7 @@ type PlacesFiled struct {
 
 func (x *PlacesFiled) Reset() {
 	*x = PlacesFiled{}
-	mi := &file_holdfast_v1_page_proto_msgTypes[5]
+	mi := &file_holdfast_v1_page_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +701,7 @@ func (x *PlacesFiled) String() string {
 func (*PlacesFiled) ProtoMessage() {}
 
 func (x *PlacesFiled) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_page_proto_msgTypes[5]
+	mi := &file_holdfast_v1_page_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +714,7 @@ func (x *PlacesFiled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlacesFiled.ProtoReflect.Descriptor instead.
 func (*PlacesFiled) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PlacesFiled) GetRun() *Run {
@@ -771,7 +848,7 @@ type PlaceRun struct {
 
 func (x *PlaceRun) Reset() {
 	*x = PlaceRun{}
-	mi := &file_holdfast_v1_page_proto_msgTypes[6]
+	mi := &file_holdfast_v1_page_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +860,7 @@ func (x *PlaceRun) String() string {
 func (*PlaceRun) ProtoMessage() {}
 
 func (x *PlaceRun) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_page_proto_msgTypes[6]
+	mi := &file_holdfast_v1_page_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +873,7 @@ func (x *PlaceRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceRun.ProtoReflect.Descriptor instead.
 func (*PlaceRun) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PlaceRun) GetFirst() uint64 {
@@ -833,7 +910,7 @@ type EpochTurned struct {
 
 func (x *EpochTurned) Reset() {
 	*x = EpochTurned{}
-	mi := &file_holdfast_v1_page_proto_msgTypes[7]
+	mi := &file_holdfast_v1_page_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +922,7 @@ func (x *EpochTurned) String() string {
 func (*EpochTurned) ProtoMessage() {}
 
 func (x *EpochTurned) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_page_proto_msgTypes[7]
+	mi := &file_holdfast_v1_page_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +935,7 @@ func (x *EpochTurned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochTurned.ProtoReflect.Descriptor instead.
 func (*EpochTurned) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EpochTurned) GetEpoch() uint64 {
@@ -904,7 +981,7 @@ type TargetTurned struct {
 
 func (x *TargetTurned) Reset() {
 	*x = TargetTurned{}
-	mi := &file_holdfast_v1_page_proto_msgTypes[8]
+	mi := &file_holdfast_v1_page_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -916,7 +993,7 @@ func (x *TargetTurned) String() string {
 func (*TargetTurned) ProtoMessage() {}
 
 func (x *TargetTurned) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_page_proto_msgTypes[8]
+	mi := &file_holdfast_v1_page_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -929,7 +1006,7 @@ func (x *TargetTurned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TargetTurned.ProtoReflect.Descriptor instead.
 func (*TargetTurned) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TargetTurned) GetTarget() string {
@@ -993,7 +1070,7 @@ type RestoreOpen struct {
 
 func (x *RestoreOpen) Reset() {
 	*x = RestoreOpen{}
-	mi := &file_holdfast_v1_page_proto_msgTypes[9]
+	mi := &file_holdfast_v1_page_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1082,7 @@ func (x *RestoreOpen) String() string {
 func (*RestoreOpen) ProtoMessage() {}
 
 func (x *RestoreOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_page_proto_msgTypes[9]
+	mi := &file_holdfast_v1_page_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1095,7 @@ func (x *RestoreOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreOpen.ProtoReflect.Descriptor instead.
 func (*RestoreOpen) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RestoreOpen) GetRestore() []byte {
@@ -1102,7 +1179,7 @@ type RestoredRange struct {
 
 func (x *RestoredRange) Reset() {
 	*x = RestoredRange{}
-	mi := &file_holdfast_v1_page_proto_msgTypes[10]
+	mi := &file_holdfast_v1_page_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1191,7 @@ func (x *RestoredRange) String() string {
 func (*RestoredRange) ProtoMessage() {}
 
 func (x *RestoredRange) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_page_proto_msgTypes[10]
+	mi := &file_holdfast_v1_page_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1204,7 @@ func (x *RestoredRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredRange.ProtoReflect.Descriptor instead.
 func (*RestoredRange) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RestoredRange) GetFile() uint32 {
@@ -1155,7 +1232,7 @@ var File_holdfast_v1_page_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_page_proto_rawDesc = "" +
 	"\n" +
-	"\x16holdfast/v1/page.proto\x12\vholdfast.v1\x1a\x18holdfast/v1/backup.proto\x1a\x17holdfast/v1/chunk.proto\x1a\x18holdfast/v1/export.proto\x1a\x15holdfast/v1/run.proto\"\x91\x02\n" +
+	"\x16holdfast/v1/page.proto\x12\vholdfast.v1\x1a\x18holdfast/v1/backup.proto\x1a\x17holdfast/v1/chunk.proto\x1a\x18holdfast/v1/export.proto\x1a\x15holdfast/v1/run.proto\"\xbf\x02\n" +
 	"\tPageFiled\x12/\n" +
 	"\x05pages\x18\x01 \x01(\v2\x17.holdfast.v1.FiledPagesH\x00R\x05pages\x12.\n" +
 	"\x05lease\x18\x02 \x01(\v2\x16.holdfast.v1.LeaseSeenH\x00R\x05lease\x12/\n" +
@@ -1163,7 +1240,8 @@ const file_holdfast_v1_page_proto_rawDesc = "" +
 	"\n" +
 	"completing\x18\x04 \x01(\v2\x17.holdfast.v1.CompletingH\x00R\n" +
 	"completing\x120\n" +
-	"\averdict\x18\x05 \x01(\v2\x14.holdfast.v1.VerdictH\x00R\averdictB\x05\n" +
+	"\averdict\x18\x05 \x01(\v2\x14.holdfast.v1.VerdictH\x00R\averdict\x12,\n" +
+	"\x04part\x18\x06 \x01(\v2\x16.holdfast.v1.PointPartH\x00R\x04partB\x05\n" +
 	"\x03row\"\xaa\x02\n" +
 	"\n" +
 	"FiledPages\x12\"\n" +
@@ -1189,13 +1267,18 @@ const file_holdfast_v1_page_proto_rawDesc = "" +
 	"\x06failed\x18\x02 \x01(\bR\x06failed\x12\x12\n" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1c\n" +
-	"\tpermanent\x18\x05 \x01(\bR\tpermanent\"\x8a\x01\n" +
+	"\tpermanent\x18\x05 \x01(\bR\tpermanent\"\xbf\x01\n" +
 	"\n" +
 	"Completing\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12.\n" +
 	"\averdict\x18\x02 \x01(\v2\x14.holdfast.v1.VerdictR\averdict\x12\x14\n" +
 	"\x05point\x18\x03 \x01(\fR\x05point\x12\x12\n" +
-	"\x04path\x18\x04 \x01(\tR\x04path\"\x8c\x04\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"parts_name\x18\x05 \x01(\tR\tpartsName\x12\x14\n" +
+	"\x05parts\x18\x06 \x01(\rR\x05parts\"\x1f\n" +
+	"\tPointPart\x12\x12\n" +
+	"\x04body\x18\x01 \x01(\fR\x04body\"\x8c\x04\n" +
 	"\vPlacesFiled\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12.\n" +
 	"\amachine\x18\x02 \x01(\v2\x14.holdfast.v1.MachineR\amachine\x12\x12\n" +
@@ -1276,7 +1359,7 @@ func file_holdfast_v1_page_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_page_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_holdfast_v1_page_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_holdfast_v1_page_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_holdfast_v1_page_proto_goTypes = []any{
 	(EpochTurned_Turn)(0),  // 0: holdfast.v1.EpochTurned.Turn
 	(RestoreOpen_Phase)(0), // 1: holdfast.v1.RestoreOpen.Phase
@@ -1285,51 +1368,53 @@ var file_holdfast_v1_page_proto_goTypes = []any{
 	(*FiledRun)(nil),       // 4: holdfast.v1.FiledRun
 	(*LeaseSeen)(nil),      // 5: holdfast.v1.LeaseSeen
 	(*Completing)(nil),     // 6: holdfast.v1.Completing
-	(*PlacesFiled)(nil),    // 7: holdfast.v1.PlacesFiled
-	(*PlaceRun)(nil),       // 8: holdfast.v1.PlaceRun
-	(*EpochTurned)(nil),    // 9: holdfast.v1.EpochTurned
-	(*TargetTurned)(nil),   // 10: holdfast.v1.TargetTurned
-	(*RestoreOpen)(nil),    // 11: holdfast.v1.RestoreOpen
-	(*RestoredRange)(nil),  // 12: holdfast.v1.RestoredRange
-	(*FileExported)(nil),   // 13: holdfast.v1.FileExported
-	(*Verdict)(nil),        // 14: holdfast.v1.Verdict
-	(*Run)(nil),            // 15: holdfast.v1.Run
-	(*Pack)(nil),           // 16: holdfast.v1.Pack
-	(*Totals)(nil),         // 17: holdfast.v1.Totals
-	(*ClosedExtent)(nil),   // 18: holdfast.v1.ClosedExtent
-	(*BackupLeased)(nil),   // 19: holdfast.v1.BackupLeased
-	(*Machine)(nil),        // 20: holdfast.v1.Machine
-	(*Places)(nil),         // 21: holdfast.v1.Places
-	(*Job)(nil),            // 22: holdfast.v1.Job
+	(*PointPart)(nil),      // 7: holdfast.v1.PointPart
+	(*PlacesFiled)(nil),    // 8: holdfast.v1.PlacesFiled
+	(*PlaceRun)(nil),       // 9: holdfast.v1.PlaceRun
+	(*EpochTurned)(nil),    // 10: holdfast.v1.EpochTurned
+	(*TargetTurned)(nil),   // 11: holdfast.v1.TargetTurned
+	(*RestoreOpen)(nil),    // 12: holdfast.v1.RestoreOpen
+	(*RestoredRange)(nil),  // 13: holdfast.v1.RestoredRange
+	(*FileExported)(nil),   // 14: holdfast.v1.FileExported
+	(*Verdict)(nil),        // 15: holdfast.v1.Verdict
+	(*Run)(nil),            // 16: holdfast.v1.Run
+	(*Pack)(nil),           // 17: holdfast.v1.Pack
+	(*Totals)(nil),         // 18: holdfast.v1.Totals
+	(*ClosedExtent)(nil),   // 19: holdfast.v1.ClosedExtent
+	(*BackupLeased)(nil),   // 20: holdfast.v1.BackupLeased
+	(*Machine)(nil),        // 21: holdfast.v1.Machine
+	(*Places)(nil),         // 22: holdfast.v1.Places
+	(*Job)(nil),            // 23: holdfast.v1.Job
 }
 var file_holdfast_v1_page_proto_depIdxs = []int32{
 	3,  // 0: holdfast.v1.PageFiled.pages:type_name -> holdfast.v1.FiledPages
 	5,  // 1: holdfast.v1.PageFiled.lease:type_name -> holdfast.v1.LeaseSeen
-	13, // 2: holdfast.v1.PageFiled.file:type_name -> holdfast.v1.FileExported
+	14, // 2: holdfast.v1.PageFiled.file:type_name -> holdfast.v1.FileExported
 	6,  // 3: holdfast.v1.PageFiled.completing:type_name -> holdfast.v1.Completing
-	14, // 4: holdfast.v1.PageFiled.verdict:type_name -> holdfast.v1.Verdict
-	15, // 5: holdfast.v1.FiledPages.run:type_name -> holdfast.v1.Run
-	16, // 6: holdfast.v1.FiledPages.map_pack:type_name -> holdfast.v1.Pack
-	4,  // 7: holdfast.v1.FiledPages.runs:type_name -> holdfast.v1.FiledRun
-	17, // 8: holdfast.v1.FiledPages.totals:type_name -> holdfast.v1.Totals
-	18, // 9: holdfast.v1.FiledPages.closed:type_name -> holdfast.v1.ClosedExtent
-	19, // 10: holdfast.v1.LeaseSeen.leased:type_name -> holdfast.v1.BackupLeased
-	15, // 11: holdfast.v1.Completing.run:type_name -> holdfast.v1.Run
-	14, // 12: holdfast.v1.Completing.verdict:type_name -> holdfast.v1.Verdict
-	15, // 13: holdfast.v1.PlacesFiled.run:type_name -> holdfast.v1.Run
-	20, // 14: holdfast.v1.PlacesFiled.machine:type_name -> holdfast.v1.Machine
-	16, // 15: holdfast.v1.PlacesFiled.map_pack:type_name -> holdfast.v1.Pack
-	21, // 16: holdfast.v1.PlacesFiled.cut:type_name -> holdfast.v1.Places
-	8,  // 17: holdfast.v1.PlacesFiled.runs:type_name -> holdfast.v1.PlaceRun
-	22, // 18: holdfast.v1.PlacesFiled.job:type_name -> holdfast.v1.Job
-	0,  // 19: holdfast.v1.EpochTurned.turn:type_name -> holdfast.v1.EpochTurned.Turn
-	1,  // 20: holdfast.v1.RestoreOpen.phase:type_name -> holdfast.v1.RestoreOpen.Phase
-	12, // 21: holdfast.v1.RestoreOpen.done:type_name -> holdfast.v1.RestoredRange
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	15, // 4: holdfast.v1.PageFiled.verdict:type_name -> holdfast.v1.Verdict
+	7,  // 5: holdfast.v1.PageFiled.part:type_name -> holdfast.v1.PointPart
+	16, // 6: holdfast.v1.FiledPages.run:type_name -> holdfast.v1.Run
+	17, // 7: holdfast.v1.FiledPages.map_pack:type_name -> holdfast.v1.Pack
+	4,  // 8: holdfast.v1.FiledPages.runs:type_name -> holdfast.v1.FiledRun
+	18, // 9: holdfast.v1.FiledPages.totals:type_name -> holdfast.v1.Totals
+	19, // 10: holdfast.v1.FiledPages.closed:type_name -> holdfast.v1.ClosedExtent
+	20, // 11: holdfast.v1.LeaseSeen.leased:type_name -> holdfast.v1.BackupLeased
+	16, // 12: holdfast.v1.Completing.run:type_name -> holdfast.v1.Run
+	15, // 13: holdfast.v1.Completing.verdict:type_name -> holdfast.v1.Verdict
+	16, // 14: holdfast.v1.PlacesFiled.run:type_name -> holdfast.v1.Run
+	21, // 15: holdfast.v1.PlacesFiled.machine:type_name -> holdfast.v1.Machine
+	17, // 16: holdfast.v1.PlacesFiled.map_pack:type_name -> holdfast.v1.Pack
+	22, // 17: holdfast.v1.PlacesFiled.cut:type_name -> holdfast.v1.Places
+	9,  // 18: holdfast.v1.PlacesFiled.runs:type_name -> holdfast.v1.PlaceRun
+	23, // 19: holdfast.v1.PlacesFiled.job:type_name -> holdfast.v1.Job
+	0,  // 20: holdfast.v1.EpochTurned.turn:type_name -> holdfast.v1.EpochTurned.Turn
+	1,  // 21: holdfast.v1.RestoreOpen.phase:type_name -> holdfast.v1.RestoreOpen.Phase
+	13, // 22: holdfast.v1.RestoreOpen.done:type_name -> holdfast.v1.RestoredRange
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_page_proto_init() }
@@ -1347,6 +1432,7 @@ func file_holdfast_v1_page_proto_init() {
 		(*PageFiled_File)(nil),
 		(*PageFiled_Completing)(nil),
 		(*PageFiled_Verdict)(nil),
+		(*PageFiled_Part)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1354,7 +1440,7 @@ func file_holdfast_v1_page_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_page_proto_rawDesc), len(file_holdfast_v1_page_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
