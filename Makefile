@@ -13,7 +13,7 @@ all: lint test
 build: bin/holdfast
 
 bin/holdfast: $(shell find . -name '*.go' -not -path './ops/tools/*') go.mod go.sum
-	$(GO) build -trimpath -o $@ ./services/holdfast
+	$(GO) build -o $@ ./services/holdfast
 
 demo: bin/holdfast
 	bin/holdfast demo

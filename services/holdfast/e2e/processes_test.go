@@ -1,0 +1,108 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/services/holdfast/house"
+	"github.com/holdfast-backup/holdfast/services/holdfast/up"
+)
+
+// Every stage is a process of its own, against the broker as another; midway a
+// second process of some stages takes rooms over, and the first ones are killed.
+// What comes back must be what one process gives.
+func TestTenProcesses(t *testing.T) {
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "holdfast")
+	if out, err := exec.Command("go", "build", "-o", binary, "github.com/holdfast-backup/holdfast/services/holdfast").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v: %s", err, out)
+	}
+	disk := noise(5, 24<<20)
+	u := &under{t: t, data: filepath.Join(dir, "data"), images: filepath.Join(dir, "machines")}
+	u.write("web-01", "disk0.raw", disk)
+	u.write("web-02", "disk0.raw", append(bytes.Clone(disk[:16<<20]), noise(6, 8<<20)...))
+	config := filepath.Join(u.data, "holdfast.yaml")
+	c, err := up.Configure(up.Options{Data: u.data, Images: []string{u.images}, K: 2, M: 1})
+	u.must(err)
+	u.must(up.FirstKeys(t.Context(), c, os.Stderr))
+	text, err := os.ReadFile(config)
+	u.must(err)
+	port := freePort(t)
+	kafka := fmt.Sprintf("kafka: {brokers: [\"127.0.0.1:%d\"]}\n", port)
+	u.must(os.WriteFile(config, append([]byte(kafka), text...), 0o600))
+	second := filepath.Join(u.data, "second.yaml") // another process of a stage keeps its own index
+	u.must(os.WriteFile(second, bytes.Replace(append([]byte(kafka), text...), []byte("data: ."), []byte("data: second"), 1), 0o600))
+
+	process := func(config, stage string) *exec.Cmd {
+		log, err := os.OpenFile(filepath.Join(dir, stage+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		u.must(err)
+		defer log.Close()
+		cmd := exec.Command(binary, "run", "--config", config, "--stages", stage)
+		cmd.Stdout, cmd.Stderr = log, log
+		u.must(cmd.Start())
+		t.Cleanup(func() {
+			cmd.Process.Kill()
+			cmd.Wait()
+			if t.Failed() {
+				b, _ := os.ReadFile(log.Name())
+				t.Logf("%s ends:\n%s", stage, b[max(0, len(b)-2<<10):])
+			}
+		})
+		return cmd
+	}
+	process(config, "broker")
+	u.until("the broker", func() bool {
+		conn, err := net.DialTimeout("tcp", fmt.Sprint("127.0.0.1:", port), time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil && strings.Count(u.done2("topics"), "\n") > 0
+	})
+	first := map[string]*exec.Cmd{}
+	for _, s := range house.Catalogue {
+		if s.Name != "recorder" { // this house is blind
+			first[s.Name] = process(config, s.Name)
+		}
+	}
+	u.until("the source to be listed", func() bool {
+		out, _, code := u.holdfast("machines")
+		return code == 0 && strings.Count(out, "\n") >= 2
+	})
+	if ends := u.ends("web-01"); len(ends) != 1 || ends[0].Status != "completed" || ends[0].Bytes.Fresh != uint64(len(disk)) {
+		t.Fatal(names(ends))
+	}
+	job := strings.TrimSpace(u.done("backup", "web-02"))
+	for _, stage := range []string{"chunker", "deduper", "compressor-encryptor", "uploader", "auditor"} {
+		process(second, stage)
+		first[stage].Process.Kill()
+	}
+	u.until("the backup whose processes were killed", func() bool { return strings.Contains(u.done("jobs", job), "\tcompleted\t") })
+	to := t.TempDir()
+	u.done("vault", "--at", u.data+"/vault", "restore", "web-02", "--to", to)
+	want, err := os.ReadFile(filepath.Join(u.images, "web-02", "disk0.raw"))
+	u.must(err)
+	u.same(to+"/disk0.raw", want)
+}
+
+// done2 is what a command printed, whatever its exit.
+func (u *under) done2(args ...string) string {
+	out, _, _ := u.holdfast(args...)
+	return out
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
