@@ -24,7 +24,8 @@ type attempt struct {
 
 	packs      []vault.PackID // that its pages lie in
 	packNo     map[vault.PackID]uint32
-	rows       map[string]bool // rows of pages that count: names within the lease
+	rows       map[string]bool   // rows of pages that count: names within the lease
+	parts      map[string][]byte // of its point, by name within the lease
 	totals     schemas.Totals
 	redundancy uint32
 
@@ -38,7 +39,7 @@ type attempt struct {
 
 func newAttempt(lease schemas.UUID) *attempt {
 	return &attempt{lease: lease, files: map[uint32]*file{}, open: map[extentID]*extent{},
-		packNo: map[vault.PackID]uint32{}, rows: map[string]bool{}}
+		packNo: map[vault.PackID]uint32{}, rows: map[string]bool{}, parts: map[string][]byte{}}
 }
 
 func (a *attempt) run() *schemas.Run { return a.leased.GetRun() }

@@ -150,7 +150,7 @@ func (r *room) settle(i *input, b *backup, a *attempt, id extentID, f fate) erro
 // onFault ends the attempt, unless the bytes that are missed are filed.
 func (r *room) onFault(in *stage.In, f *schemas.BackupFaulted) error {
 	return r.route(in, f.Run, proto.Size(f), func(_ *input, b *backup, a *attempt) error {
-		if b.finishing != nil || b.completing != nil || !f.Whole && a.file(f.File).closed.has(f.Extent) {
+		if b.finishing || b.completing != nil || !f.Whole && a.file(f.File).closed.has(f.Extent) {
 			return nil
 		}
 		return r.fail(b, a, &fault{f.Code, f.Stage + ": " + f.Reason, f.Permanent})

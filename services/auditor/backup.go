@@ -13,13 +13,12 @@ type backup struct {
 	attempts map[schemas.UUID]*attempt
 	cur      *attempt // the one that is followed: the highest, and of equal ones the first heard of
 
-	finishing  *attempt            // complete: from here a withdrawal comes too late
-	completing *schemas.Completing // the row that says so
-	sealing    bool                // its point is being written
+	finishing  bool                // its point is on its way into a row
+	completing *schemas.Completing // the first such row in the log: from here a withdrawal comes too late
+	sealing    bool                // the point is being put
 	judging    bool                // a verdict is on its way into its row
 	verdict    *schemas.Verdict    // the first in the log
 	telling    bool
-	restate    bool          // a rival wrote another verdict behind it
 	withdrawn  []*withdrawal // while finishing
 
 	look     bool // something came that may have completed it

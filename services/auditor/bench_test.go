@@ -24,7 +24,7 @@ import (
 	"github.com/holdfast-backup/holdfast/topics"
 )
 
-// court is the auditor on the bench, with a vault of 2+1 targets that are slow,
+// court is the auditor on the bench, with a vault of 2+2 targets that are slow,
 // lose puts, and do puts and say they failed.
 type court struct {
 	*stagetest.Bench
@@ -37,6 +37,7 @@ type court struct {
 	mu    sync.Mutex
 	rng   *rand.Rand
 	fault float64
+	slow  time.Duration   // of the last target, beyond the weather
 	cut   map[string]bool // stores of a member that died
 	ends  []*vault.Writer
 }
@@ -65,11 +66,11 @@ func (c *court) found() {
 		c.t.Fatal(err)
 	}
 	var ts []vault.Target
-	for i := range 3 {
+	for i := range 4 {
 		c.targets = append(c.targets, mem.New())
 		ts = append(ts, vault.Target{Name: fmt.Sprint("t", i), Store: c.targets[i]})
 	}
-	s := vault.Settings{Name: "v", Region: stagetest.Region, GridBytes: testGrid, Compression: "zstd-fastest", K: 2, M: 1}
+	s := vault.Settings{Name: "v", Region: stagetest.Region, GridBytes: testGrid, Compression: "zstd-fastest", K: 2, M: 2}
 	if err := vault.Init(c.t.Context(), ts, s, nil); err != nil {
 		c.t.Fatal(err)
 	}
@@ -85,7 +86,7 @@ func (c *court) found() {
 func (c *court) deps(env stage.Env) (d Deps, err error) {
 	var ts []vault.Target
 	for i, s := range c.targets {
-		ts = append(ts, vault.Target{Name: fmt.Sprint("t", i), Store: &weatherStore{s, c, env.Worker}})
+		ts = append(ts, vault.Target{Name: fmt.Sprint("t", i), Store: &weatherStore{s, c, env.Worker, i == len(c.targets)-1}})
 	}
 	d.MapKey = c.ring.Map
 	if d.Vault, err = vault.Open(context.Background(), ts); err != nil {
@@ -118,6 +119,7 @@ type weatherStore struct {
 	*mem.Store
 	c      *court
 	worker string
+	last   bool
 }
 
 var errWeather = errors.New("weather")
@@ -125,6 +127,9 @@ var errWeather = errors.New("weather")
 func (s *weatherStore) Put(ctx context.Context, key string, body ...[]byte) error {
 	p, share := s.c.draw()
 	time.Sleep(time.Duration(p * float64(300*time.Millisecond)))
+	if s.last {
+		time.Sleep(s.c.slow)
+	}
 	if s.c.dead(s.worker) {
 		return errWeather
 	}

@@ -8,22 +8,21 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-backup/holdfast/libs/blob"
-	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/schemas"
 	"github.com/holdfast-backup/holdfast/topics"
 )
 
-// rowPoint is the largest point that is kept in its row, so that a repeat puts the
-// same bytes. A larger one is made again from the rows of its pages: other bytes
-// under a fresh salt, the same point, and whichever is there first stays. It is
-// half of what Kafka takes as one record.
+// rowPoint is how much of a point one row holds: half of what Kafka takes as one
+// record. A point of 62 TiB, whose every page is a run of its own, has 320 rows.
 const rowPoint = 512 << 10
 
-// complete finishes a backup whose attempt has all it needs.
+// complete goes on with a backup whose attempt has all it needs: it makes the point
+// and writes it into a row, which shuts out a withdrawal. Like a verdict, the row
+// counts when it comes back through the log, so that rivals put the same bytes.
 func (r *room) complete(b *backup) error {
 	a := b.cur
-	if !b.look || a == nil || a.over || b.finishing != nil || b.completing != nil || b.verdict != nil || b.judging {
+	if !b.look || a == nil || a.over || a.reading || b.finishing || b.completing != nil || b.verdict != nil || b.judging {
 		return nil
 	}
 	b.look = false
@@ -35,140 +34,156 @@ func (r *room) complete(b *backup) error {
 	if n, ok := r.dropped[a.leased.GetBase().GetPath()]; ok && n <= a.run().GetEpoch() {
 		return r.fail(b, a, faultf(codeBase, "point %s was dropped in epoch %d", a.leased.Base.Path, n))
 	}
-	return r.finish(b, a)
-}
-
-// finish writes the point of a complete attempt. It is called again when the base
-// is read, and after a restart.
-func (r *room) finish(b *backup, a *attempt) error {
-	if b.finishing = a; a.inherits() && a.base == nil && len(b.completing.GetPoint()) == 0 {
+	if a.inherits() && a.base == nil && a.leased.GetBase() != nil {
+		b.look = true
 		r.load(b, a)
 		return nil
 	}
-	c := b.completing
-	w := &witness{room: r, id: b.id, a: a, c: c, fresh: c == nil}
-	if len(c.GetPoint()) == 0 {
-		if f := r.compose(w); f != nil {
-			return r.unfinish(b, a, f)
-		}
+	c, point, f := r.compose(a)
+	if f != nil {
+		return r.fail(b, a, f)
 	}
-	b.sealing = true
-	r.Go(func(ctx context.Context) func() {
-		closed, err := w.testify(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			r.Fail(err)
-			return nil
-		}
-		return func() { r.complain(r.finished(b, a, w, closed)) }
+	b.finishing = true
+	places := r.inherentPlaces(a)
+	r.Go(func(context.Context) func() {
+		err := r.record(b.id, c, point, places)
+		return func() { r.complain(r.recorded(b, a, err)) }
 	})
 	return nil
 }
 
-// compose makes the point, and the row, if there is none yet.
-func (r *room) compose(w *witness) *fault {
-	inherent, f := w.a.inherent(w.a.base)
+// compose makes the point, and what will be said of it if it stands.
+func (r *room) compose(a *attempt) (*schemas.Completing, *vault.Point, *fault) {
+	inherent, f := a.inherent(a.base)
 	if f != nil {
-		return f
+		return nil, nil, f
 	}
-	if w.fresh {
-		run := w.a.run()
-		path, err := vault.PointPath(r.MapKey, run.Epoch, w.a.leased.Machine, run.Backup, run.Lease)
-		if err != nil {
-			return faultf(codeShape, "%v", err)
-		}
-		v := w.a.verdict(inherent, path, uint32(r.Vault.Quorum()))
-		v.DoneMs = r.now().UnixMilli()
-		w.c = &schemas.Completing{Run: run, Verdict: v, Path: path}
-		w.places = r.inherentPlaces(w.a)
+	run := a.run()
+	path, err := vault.PointPath(r.MapKey, run.Epoch, a.leased.Machine, run.Backup, run.Lease)
+	if err != nil {
+		return nil, nil, faultf(codeShape, "%v", err)
 	}
-	w.point, f = w.a.point(w.a.base, w.c.Verdict)
-	return f
+	v := a.verdict(inherent, path, uint32(r.Vault.Quorum()))
+	v.DoneMs = r.now().UnixMilli()
+	point, f := a.point(a.base, v)
+	return &schemas.Completing{Run: run, Verdict: v, Path: path}, point, f
 }
 
-// witness brings one complete attempt to its verdict: what it must have in hand to
-// do so beside its room.
-type witness struct {
-	room   *room
-	id     schemas.UUID
-	a      *attempt
-	c      *schemas.Completing
-	fresh  bool // no row says so yet
-	point  *vault.Point
-	places []topics.Event
+// record writes what the ledger does not know yet, then the rows of the point. An
+// error that is no fault has ended the room.
+func (r *room) record(backup schemas.UUID, c *schemas.Completing, point *vault.Point, places []topics.Event) error {
+	body, err := vault.EncodePoint(r.MapKey, point)
+	if err != nil {
+		return faultf(codeShape, "%v", err)
+	}
+	if err := r.Put(places...); err != nil {
+		return err
+	}
+	c.Point, body = body[:min(rowPoint, len(body))], body[min(rowPoint, len(body)):]
+	c.PartsName = vault.NewPackID(0).Hex()
+	for ; len(body) > 0; c.Parts++ {
+		n := min(rowPoint, len(body))
+		part := &schemas.PageFiled{Row: &schemas.PageFiled_Part{Part: &schemas.PointPart{Body: body[:n]}}}
+		if err := r.Put(r.row(backup, partRow(c.Run.Lease, c.PartsName, c.Parts), part)); err != nil {
+			return err
+		}
+		body = body[n:]
+	}
+	return r.Put(r.row(backup, rowCompleting, &schemas.PageFiled{Row: &schemas.PageFiled_Completing{Completing: c}}))
 }
 
-// testify writes, in this order: what the ledger does not know yet, the row that
-// shuts out a withdrawal, the point; then it reads the marker, and only then, if
-// the epoch was open after the point was there, writes the verdict. After a crash
-// anywhere it is done again.
-func (w *witness) testify(ctx context.Context) (closed bool, err error) {
-	r := w.room
-	body := w.c.GetPoint()
-	if w.point != nil {
-		if body, err = vault.EncodePoint(r.MapKey, w.point); err != nil {
-			return false, fmt.Errorf("point of backup %s: %w", w.id, err)
-		}
-		if w.fresh && len(body) <= rowPoint {
-			w.c.Point = body
-		}
+func (r *room) recorded(b *backup, a *attempt, err error) error {
+	if f, ok := errors.AsType[*fault](err); ok {
+		return r.unfinish(b, a, f)
 	}
-	if w.fresh {
-		if err := r.Put(w.places...); err != nil {
-			return false, err
+	return err
+}
+
+// testify puts the point of a backup that is completing, then reads the marker, and
+// only then, if the epoch was open after the point was there, writes the verdict.
+// After a crash anywhere it is done again.
+func (r *room) testify(b *backup) {
+	c := b.completing
+	a := b.attempt(schemas.UUID(c.Run.Lease))
+	body, f := a.body(c)
+	b.sealing = true
+	r.Go(func(ctx context.Context) func() {
+		var err error = f
+		if f == nil {
+			err = r.seal(ctx, b.id, c, body)
 		}
-		if err := r.Put(r.row(w.id, rowCompleting, &schemas.PageFiled{Row: &schemas.PageFiled_Completing{Completing: w.c}})); err != nil {
-			return false, err
+		if ctx.Err() != nil {
+			return nil
 		}
+		return func() { r.complain(r.testified(b, a, err)) }
+	})
+}
+
+// body is the point's object, out of its rows.
+func (a *attempt) body(c *schemas.Completing) ([]byte, *fault) {
+	body := c.Point
+	for i := range c.Parts {
+		part := a.parts[partName(c.PartsName, i)]
+		if part == nil {
+			return nil, faultf(codeShape, "part %d of %d of its point is lost", i, c.Parts)
+		}
+		body = append(body[:len(body):len(body)], part...)
 	}
-	err = weather(ctx, r.log, "put "+w.c.Path, func() error { return r.Writer.Small(ctx, w.c.Path, body) })
-	if err != nil && !errors.Is(err, vault.ErrConflict) { // there already: this lease's, under another salt
-		return false, fmt.Errorf("backup %s: %w", w.id, err)
+	return body, nil
+}
+
+func (r *room) seal(ctx context.Context, backup schemas.UUID, c *schemas.Completing, body []byte) error {
+	if _, err := vault.DecodePoint(r.MapKey, body); err != nil {
+		return faultf(codeShape, "the point in its rows: %v", err)
 	}
-	marker := fmt.Sprintf("epochs/%d.closing", w.c.Run.Epoch)
+	err := weather(ctx, r.log, "put "+c.Path, func() error { return r.Writer.Small(ctx, c.Path, body) })
+	if errors.Is(err, vault.ErrConflict) { // whether it is durable nobody can say
+		return faultf(codeShape, "another point is there: %v", err)
+	}
+	if err != nil {
+		return fmt.Errorf("backup %s: %w", backup, err)
+	}
+	marker := fmt.Sprintf("epochs/%d.closing", c.Run.Epoch)
 	err = weather(ctx, r.log, "read "+marker, func() error {
 		_, err := r.Vault.Small(ctx, marker)
 		return err
 	})
 	switch {
 	case err == nil:
-		return true, nil
+		return faultf(codeEpoch, "epoch %d was closed before the point was in the vault", c.Run.Epoch)
 	case !errors.Is(err, blob.ErrNotExist):
-		return false, fmt.Errorf("backup %s: %w", w.id, err)
+		return fmt.Errorf("backup %s: %w", backup, err)
 	}
-	v := proto.CloneOf(w.c.Verdict)
+	v := proto.CloneOf(c.Verdict)
 	v.DoneMs = r.now().UnixMilli()
 	v.WindowKept = v.DoneMs-v.LeasedMs <= r.Window.Milliseconds()
-	return false, r.Put(r.row(w.id, rowVerdict, &schemas.PageFiled{Row: &schemas.PageFiled_Verdict{Verdict: v}}))
+	return r.Put(r.row(backup, rowVerdict, &schemas.PageFiled{Row: &schemas.PageFiled_Verdict{Verdict: v}}))
 }
 
-// finished: the verdict is a row, which comes back through the log; or the epoch
-// was closed before the point was there, so that the point may be void.
-func (r *room) finished(b *backup, a *attempt, w *witness, closed bool) error {
+// testified: the verdict is a row, which comes back through the log, or there is
+// a fault, such as an epoch that was closed before the point was there.
+func (r *room) testified(b *backup, a *attempt, err error) error {
 	b.sealing = false
 	if r.backups[b.id] != b { // a rival's verdict was told meanwhile
 		return nil
 	}
-	if closed {
-		b.completing = w.c
-		return r.unfinish(b, a, faultf(codeEpoch, "epoch %d was closed before the point was in the vault", w.c.Run.Epoch))
+	if f, ok := errors.AsType[*fault](err); ok {
+		return r.unfinish(b, a, f)
 	}
-	b.finishing, b.completing, b.judging = nil, w.c, true
-	return nil
+	b.judging = err == nil
+	return err
 }
 
 // unfinish takes back that a backup is completing: its attempt fails, and a
 // withdrawal that waited has come in time.
 func (r *room) unfinish(b *backup, a *attempt, f *fault) error {
-	b.finishing = nil
 	if b.completing != nil {
 		if err := r.Put(r.row(b.id, rowCompleting, nil)); err != nil {
 			return err
 		}
-		b.completing = nil
 	}
+	b.finishing, b.completing = false, nil
+	a.failed = f // also if it was superseded: what rivals write of it comes too late
 	if err := r.fail(b, a, f); err != nil || len(b.withdrawn) == 0 {
 		return err
 	}
@@ -179,28 +194,4 @@ func (r *room) unfinish(b *backup, a *attempt, f *fault) error {
 		w.hold.Release()
 	}
 	return err
-}
-
-// inherentPlaces tells the ledger of pages that have no object, and each file's name.
-func (r *room) inherentPlaces(a *attempt) (out []topics.Event) {
-	for _, f := range a.named() {
-		e := &schemas.PlacesFiled{Run: a.run(), Machine: a.leased.Machine, Job: a.leased.Job, Tenant: a.leased.Tenant, File: f.no,
-			Name: f.facts.Name, GridBytes: f.facts.GridBytes, Cut: &schemas.Places{}, AtMs: r.now().UnixMilli()}
-		runs, _ := f.runs() // checked: the attempt is complete
-		for _, p := range runs {
-			if p.what == schemas.PageRun_WHAT_EXPORTED {
-				continue
-			}
-			first, end := uint64(p.first)*cut.PagePlaces, (uint64(p.first)+uint64(p.count))*cut.PagePlaces
-			places := (f.facts.SizeBytes + uint64(f.facts.GridBytes) - 1) / uint64(max(1, f.facts.GridBytes))
-			e.Runs = append(e.Runs, &schemas.PlaceRun{First: first, Count: min(end, places) - first, Inherited: p.what == schemas.PageRun_WHAT_INHERITED})
-			if len(e.Runs) == rowPages { // about 10 bytes each
-				out = append(out, topics.PlacesFiled.Event(a.run().Backup, e))
-				e = &schemas.PlacesFiled{Run: e.Run, Machine: e.Machine, Job: e.Job, Tenant: e.Tenant, File: e.File, Name: e.Name,
-					GridBytes: e.GridBytes, Cut: &schemas.Places{}, AtMs: e.AtMs}
-			}
-		}
-		out = append(out, topics.PlacesFiled.Event(a.run().Backup, e))
-	}
-	return out
 }

@@ -127,9 +127,35 @@ func (c *court) told(w *world) {
 	if len(closed) != len(w.cuts) {
 		c.t.Errorf("backup %x: %d extents closed, of %d", run.Backup, len(closed), len(w.cuts))
 	}
+	c.ledgerFirst()
 	for key := range stagetest.Rows(c.Bench, topics.PagesFiled) {
 		if _, name, _, _, ok := splitKey([]byte(key)); !ok || name != rowVerdict && name[:len(leasePrefix)] != leasePrefix {
 			c.t.Errorf("a row is left: %q", key)
+		}
+	}
+}
+
+// ledgerFirst demands that no page was a row before the ledger heard of it: a page
+// whose row stands is never looked at again.
+func (c *court) ledgerFirst() {
+	c.t.Helper()
+	heard := map[string]time.Time{}
+	for _, rec := range c.Records(topics.PlacesFiled.In(stagetest.Region)) {
+		p, err := topics.PlacesFiled.Decode(rec.Value)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if key := p.MapPack.String(); p.MapPack != nil && (heard[key].IsZero() || rec.Timestamp.Before(heard[key])) {
+			heard[key] = rec.Timestamp
+		}
+	}
+	for _, rec := range c.Records(topics.PagesFiled.In(stagetest.Region)) {
+		row, err := topics.PagesFiled.Decode(rec.Value)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if m := row.GetPages().GetMapPack(); m != nil && (heard[m.String()].IsZero() || rec.Timestamp.Before(heard[m.String()])) {
+			c.t.Errorf("pages of map pack %v were a row at %s, the ledger heard of them at %s", m, rec.Timestamp, heard[m.String()])
 		}
 	}
 }

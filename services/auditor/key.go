@@ -17,6 +17,7 @@ const (
 	leasePrefix   = "lease/"
 	filePrefix    = "file/"
 	pagesPrefix   = "pages/"
+	pointPrefix   = "point/"
 	finishedRow   = "finished"
 )
 
@@ -34,6 +35,13 @@ func fileRow(e *schemas.FileExported) string {
 func pagesRow(lease []byte, within string) string {
 	return pagesPrefix + hex.EncodeToString(lease) + "/" + within
 }
+
+// partRow names a row with a part of a point.
+func partRow(lease []byte, name string, no uint32) string {
+	return pointPrefix + hex.EncodeToString(lease) + "/" + partName(name, no)
+}
+
+func partName(name string, no uint32) string { return name + "/" + strconv.FormatUint(uint64(no), 10) }
 
 // zeroRow names the row of an extent all of which is zero, within its lease.
 func zeroRow(c *schemas.ExtentCut) string { return fmt.Sprintf("zero/%d/%d", c.File, c.Extent) }
@@ -63,7 +71,7 @@ func splitKey(key []byte) (backup schemas.UUID, name string, lease schemas.UUID,
 		return backup, name, lease, "", false
 	}
 	switch kind + "/" {
-	case leasePrefix, filePrefix, pagesPrefix:
+	case leasePrefix, filePrefix, pagesPrefix, pointPrefix:
 		return backup, name, schemas.UUID(raw), within, true
 	}
 	return backup, name, lease, "", false

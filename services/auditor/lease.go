@@ -73,7 +73,7 @@ func (r *room) withdraw(in *stage.In, b *backup, l *schemas.BackupLeased) error 
 	switch {
 	case b.verdict != nil || b.judging:
 		return nil
-	case b.completing != nil || b.finishing != nil:
+	case b.completing != nil || b.finishing:
 		b.withdrawn = append(b.withdrawn, &withdrawal{in.Hold(), l})
 		return nil
 	}

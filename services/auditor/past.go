@@ -83,7 +83,7 @@ func (r *room) forgetPast() {
 		delete(r.past, id)
 	}
 	for id, b := range r.backups {
-		if b.verdict != nil || b.judging || b.completing != nil || b.finishing != nil || b.cur == nil ||
+		if b.verdict != nil || b.judging || b.completing != nil || b.finishing || b.cur == nil ||
 			b.cur.leased.LeasedMs == 0 || time.UnixMilli(b.cur.leased.LeasedMs).After(old) || len(b.cur.open) > 0 {
 			continue
 		}

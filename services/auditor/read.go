@@ -36,12 +36,12 @@ func (r *room) load(b *backup, a *attempt) {
 
 func (r *room) loaded(b *backup, a *attempt, want *schemas.Point, p *vault.Point, err error) error {
 	switch {
-	case a.over && b.finishing != a:
+	case a.over:
 		return nil
 	case err != nil:
-		return r.unfinish(b, a, faultf(codeBase, "%v", err))
+		return r.fail(b, a, faultf(codeBase, "%v", err))
 	case !bytes.Equal(p.GetRun().GetLease(), want.GetLease()):
-		return r.unfinish(b, a, faultf(codeBase, "point %s is of lease %s, wanted is %s", want.GetPath(),
+		return r.fail(b, a, faultf(codeBase, "point %s is of lease %s, wanted is %s", want.GetPath(),
 			schemas.IDText(p.GetRun().GetLease()), schemas.IDText(want.GetLease())))
 	}
 	a.base = newBase(want.GetPath(), p)

@@ -1,6 +1,8 @@
 package auditor
 
 import (
+	"encoding/hex"
+
 	"github.com/holdfast-backup/holdfast/schemas"
 	"github.com/holdfast-backup/holdfast/topics"
 )
@@ -21,7 +23,7 @@ func (r *room) onRow(key []byte, row *schemas.PageFiled) {
 		return
 	}
 	if row == nil {
-		if b := r.backups[id]; b != nil && name == rowCompleting && b.finishing == nil {
+		if b := r.backups[id]; b != nil && name == rowCompleting && !b.sealing {
 			b.completing = nil
 		}
 		return
@@ -35,11 +37,29 @@ func (r *room) onRow(key []byte, row *schemas.PageFiled) {
 	case *schemas.PageFiled_Pages:
 		r.sawPart(b, lease, name, func(a *attempt) *fault { return a.apply(within, row.Pages) })
 	case *schemas.PageFiled_Completing:
-		if b.completing == nil && b.verdict == nil {
-			b.completing = row.Completing
-		}
+		r.sawCompleting(b, row.Completing)
+	case *schemas.PageFiled_Part:
+		r.sawPart(b, lease, name, func(a *attempt) *fault {
+			a.parts[within] = row.Part.Body
+			return nil
+		})
 	case *schemas.PageFiled_Verdict:
 		r.sawVerdict(b, row.Verdict)
+	}
+}
+
+// sawCompleting takes the first such row in the log for the one whose point is put.
+// Of an attempt that failed it is what a rival, or we, have taken back.
+func (r *room) sawCompleting(b *backup, c *schemas.Completing) {
+	if b.completing != nil || b.verdict != nil || checkRun(c.GetRun()) != nil {
+		return
+	}
+	if b.attempt(schemas.UUID(c.Run.Lease)).failed != nil {
+		return
+	}
+	b.completing, b.finishing = c, false
+	if r.live {
+		r.Post(func() { r.complain(r.act(b)) })
 	}
 }
 
@@ -80,8 +100,8 @@ func (r *room) sawLease(b *backup, s *schemas.LeaseSeen) {
 	}
 }
 
-// sawVerdict takes the first verdict in the log for the verdict. A rival's other
-// one is overwritten, so that the log ends as it began.
+// sawVerdict takes the first verdict in the log for the verdict. A rival's other one
+// behind it is overwritten: by the row that says told, or, if that stands, by late.
 func (r *room) sawVerdict(b *backup, v *schemas.Verdict) {
 	switch {
 	case b.verdict == nil:
@@ -93,9 +113,7 @@ func (r *room) sawVerdict(b *backup, v *schemas.Verdict) {
 			w.hold.Release()
 		}
 		b.withdrawn = nil
-	case v.Status != b.verdict.Status:
-		b.restate = true
-	case v.Told:
+	case v.Told && v.Status == b.verdict.Status:
 		b.verdict.Told = true
 	}
 	if r.live {
@@ -128,7 +146,7 @@ type staleRow struct {
 // sweep deletes rows of attempts that are over. While a backup is completing, the
 // rows of the attempt that completes it may be needed to make its point again.
 func (r *room) sweep(b *backup) {
-	if b.completing != nil || b.finishing != nil {
+	if b.completing != nil || b.finishing {
 		return
 	}
 	for _, a := range b.attempts {
@@ -144,7 +162,7 @@ func (r *room) sweep(b *backup) {
 func (r *room) sweepStale() {
 	var keep []staleRow
 	for _, s := range r.stale {
-		if b := r.backups[s.backup]; b != nil && (b.completing != nil || b.finishing != nil) {
+		if b := r.backups[s.backup]; b != nil && (b.completing != nil || b.finishing) {
 			keep = append(keep, s)
 			continue
 		}
@@ -157,6 +175,9 @@ func (r *room) sweepStale() {
 func (a *attempt) names() (names []string) {
 	for within := range a.rows {
 		names = append(names, pagesRow(a.lease[:], within))
+	}
+	for within := range a.parts {
+		names = append(names, pointPrefix+hex.EncodeToString(a.lease[:])+"/"+within)
 	}
 	run := &schemas.Run{Lease: a.lease[:]}
 	for _, f := range a.files {
@@ -175,7 +196,7 @@ func (r *room) gone(b *backup, a *attempt) (out []topics.Event) {
 	for _, name := range a.names() {
 		out = append(out, r.row(b.id, name, nil))
 	}
-	a.rows, a.files, a.finished = map[string]bool{}, map[uint32]*file{}, nil
+	a.rows, a.files, a.parts, a.finished = map[string]bool{}, map[uint32]*file{}, map[string][]byte{}, nil
 	return out
 }
 

@@ -27,14 +27,11 @@ func (r *room) act(b *backup) error {
 		return r.say(b)
 	case b.judging:
 		return nil
-	case b.finishing != nil:
-		if b.sealing || b.finishing.base == nil {
-			return nil
-		}
-		return r.finish(b, b.finishing)
 	case b.completing != nil:
-		a := b.attempt(schemas.UUID(b.completing.Run.Lease))
-		return r.finish(b, a)
+		if !b.sealing {
+			r.testify(b)
+		}
+		return nil
 	}
 	if a := b.cur; a != nil && a.untold {
 		if err := r.Put(judgedFailed(a)); err != nil {
@@ -47,11 +44,6 @@ func (r *room) act(b *backup) error {
 
 // say tells a verdict that is a row, until it is marked told; then the backup is past.
 func (r *room) say(b *backup) error {
-	row := &schemas.PageFiled{Row: &schemas.PageFiled_Verdict{Verdict: b.verdict}}
-	if b.restate {
-		b.restate = false
-		return r.Put(r.row(b.id, rowVerdict, row))
-	}
 	if b.telling {
 		return nil
 	}

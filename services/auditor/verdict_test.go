@@ -5,6 +5,7 @@ package auditor
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -384,6 +385,238 @@ func TestOneVerdictThroughCrashes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Goal: a zombie that goes on to complete what its successor has seen withdrawn tells
+// what the log says first, like its successor.
+// Method: an auditor is cut off while it completes; another takes over and hears the
+// withdrawal; the first is healed with its rows in hand.
+func TestZombieTellsTheFirstVerdict(t *testing.T) {
+	for seed := range seeds(10) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			sit(t, seed, 1, func(c *court) {
+				c.Skew = 0
+				z := c.Join(0)
+				w := c.simple(1)
+				c.lease(w)
+				c.cuts(w)
+				c.answers(w)
+				time.Sleep(5 * time.Second)
+				c.facts(w)
+				time.Sleep(time.Duration(c.Rand.IntN(700)) * time.Millisecond)
+				z.Cut()
+				c.Join(0)
+				c.withdraw(w)
+				time.Sleep(time.Duration(c.Rand.IntN(90)) * time.Second)
+				z.Heal()
+				c.ended(w.leased.Run.Backup)
+				if !c.Settled() {
+					c.t.Fatal("records are held for ever")
+				}
+				time.Sleep(time.Minute)
+				c.ended(w.leased.Run.Backup)
+			})
+		})
+	}
+}
+
+// Of two verdicts that rivals wrote the first in the log is the one, now and for
+// whoever reads the table when the log has forgotten the first.
+func TestFirstVerdictInTheLogStands(t *testing.T) {
+	sit(t, 7, 1, func(c *court) {
+		c.Join(0)
+		w := c.simple(1)
+		c.lease(w)
+		time.Sleep(5 * time.Second)
+		key := append(slices.Clone(w.leased.Run.Backup), "/verdict"...)
+		for _, s := range []schemas.Status{schemas.Status_STATUS_CANCELLED, schemas.Status_STATUS_COMPLETED} {
+			v := &schemas.Verdict{Run: w.leased.Run, Machine: w.leased.Machine, Status: s, DoneMs: time.Now().UnixMilli()}
+			c.Send(topics.PagesFiled.Event(key, &schemas.PageFiled{Row: &schemas.PageFiled_Verdict{Verdict: v}}))
+		}
+		if d := c.ended(w.leased.Run.Backup); d.Status != "cancelled" {
+			c.t.Fatalf("%s, want cancelled", d.Status)
+		}
+		time.Sleep(time.Minute)
+		v := &schemas.Verdict{Run: w.leased.Run, Machine: w.leased.Machine, Status: schemas.Status_STATUS_COMPLETED}
+		c.Send(topics.PagesFiled.Event(key, &schemas.PageFiled{Row: &schemas.PageFiled_Verdict{Verdict: v}}))
+		time.Sleep(time.Minute)
+		if v := stagetest.Rows(c.Bench, topics.PagesFiled)[string(key)].GetVerdict(); v.GetStatus() != schemas.Status_STATUS_CANCELLED || !v.Told {
+			c.t.Fatalf("the table says %v", v)
+		}
+	})
+}
+
+// An attempt that was said to have failed stays so for an auditor that was born
+// since, which answers a lease that comes again.
+func TestFailedStaysFailed(t *testing.T) {
+	sit(t, 8, 1, func(c *court) {
+		m := c.Join(0)
+		w := c.simple(1)
+		c.lease(w)
+		c.cuts(w)
+		c.answers(w)
+		time.Sleep(10 * time.Second)
+		f := &schemas.BackupFaulted{Run: w.leased.Run, Stage: "exporter", Code: "lost", Whole: true, Permanent: true}
+		c.Send(topics.BackupsFaulted.Event(w.leased.Run.Backup, f))
+		c.failed(w)
+		c.crash(m, "member-1")
+		c.Join(0)
+		time.Sleep(30 * time.Second)
+		before := len(stagetest.Read(c.Bench, topics.BackupsJudged))
+		c.lease(w)
+		c.facts(w)
+		time.Sleep(time.Minute)
+		all := stagetest.Read(c.Bench, topics.BackupsJudged)
+		if len(all) != before+1 || all[before].GetAttemptFailed().GetCode() != "lost" || !all[before].GetAttemptFailed().Permanent {
+			c.t.Errorf("a failed lease that came again was answered by %v", all[before:])
+		}
+		if got := c.completions(w.leased.Run.Backup); len(got) > 0 {
+			c.t.Errorf("a failed attempt ended the backup: %v", got)
+		}
+	})
+}
+
+// Records of the next attempt may come before its lease is heard of.
+func TestRecordsWaitForTheNextLease(t *testing.T) {
+	sit(t, 9, 1, func(c *court) {
+		c.Join(0)
+		w := c.simple(1)
+		c.lease(w)
+		time.Sleep(5 * time.Second)
+		next := w.again(2)
+		c.answers(next)
+		c.cuts(next)
+		c.facts(next)
+		time.Sleep(30 * time.Second)
+		c.lease(next)
+		if d := c.ended(w.leased.Run.Backup); d.Status != "completed" || d.Attempt != 2 {
+			c.t.Fatalf("%s of attempt %d: %s", d.Status, d.Attempt, d.Reason)
+		}
+	})
+}
+
+// A point that is larger than a record lies in several rows, and an auditor born
+// since puts the very same bytes.
+func TestLargePointLiesInRows(t *testing.T) {
+	for seed := range seeds(4) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			sit(t, seed, 1, func(c *court) {
+				m := c.Join(0)
+				w := c.simple(1)
+				for no := range uint32(4) {
+					w.sizes[no+1] = 0
+					w.facts = append(w.facts, &schemas.FileExported{Run: w.leased.Run, File: no + 1, Key: fmt.Sprint(no), Parts: 1,
+						Name: strings.Repeat("n", 200<<10), GridBytes: testGrid})
+				}
+				w.facts[1].Finished.Files = 5
+				c.lease(w)
+				c.cuts(w)
+				c.answers(w)
+				c.fault = 0.3
+				c.facts(w)
+				for stagetest.Rows(c.Bench, topics.PagesFiled)[string(w.leased.Run.Backup)+"/completing"] == nil {
+					time.Sleep(20 * time.Millisecond)
+				}
+				time.Sleep(time.Duration(c.Rand.IntN(500)) * time.Millisecond)
+				c.crash(m, "member-1")
+				c.Join(0)
+				c.fault = 0
+				d := c.ended(w.leased.Run.Backup)
+				if d.Status != "completed" || d.Attempt != 1 {
+					c.t.Fatalf("%s: %s", d.Status, d.Reason)
+				}
+				c.whole(w, d.Point)
+				if !c.Settled() {
+					c.t.Fatal("records are held for ever")
+				}
+				time.Sleep(10 * time.Second)
+				c.told(w)
+			})
+		})
+	}
+}
+
+// A verdict is a row before anybody hears of it, on wires that are slow at will.
+func TestVerdictIsARowBeforeItIsTold(t *testing.T) {
+	for seed := range seeds(10) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			sit(t, seed, 1, func(c *court) {
+				c.Join(0)
+				first := c.simple(2) // the client learns of a topic when it first writes to it, and that takes a while
+				c.lease(first)
+				c.withdraw(first)
+				c.ended(first.leased.Run.Backup)
+				w := c.simple(1)
+				c.lease(w)
+				c.cuts(w)
+				c.answers(w)
+				time.Sleep(5 * time.Second)
+				if seed%2 == 0 {
+					c.withdraw(w)
+				} else {
+					c.facts(w)
+				}
+				for c.Cluster.PartitionInfo(topics.BackupsCompleted.Name, 0).HighWatermark < 2 {
+					time.Sleep(time.Millisecond)
+				}
+				if stagetest.Rows(c.Bench, topics.PagesFiled)[string(w.leased.Run.Backup)+"/verdict"] == nil {
+					c.t.Error("a verdict is told that is no row")
+				}
+			})
+		})
+	}
+}
+
+// What the vault does not hold is no row, and no space is freed for it.
+func TestNothingIsFiledBeforeItIsDurable(t *testing.T) {
+	sit(t, 10, 1, func(c *court) {
+		c.Join(0)
+		w := c.simple(1)
+		c.lease(w)
+		time.Sleep(5 * time.Second)
+		c.fault = 2 // every put is lost
+		c.cuts(w)
+		c.answers(w)
+		c.facts(w)
+		time.Sleep(2 * time.Minute)
+		for key, row := range stagetest.Rows(c.Bench, topics.PagesFiled) {
+			if row.GetPages() != nil {
+				c.t.Errorf("a row stands for pages that no target has: %q", key)
+			}
+		}
+		if n := len(stagetest.Read(c.Bench, topics.ExtentsClosed)); n > 0 {
+			c.t.Errorf("%d extents closed that no target has", n)
+		}
+		c.fault = 0
+		d := c.ended(w.leased.Run.Backup)
+		if d.Status != "completed" {
+			c.t.Fatalf("%s: %s", d.Status, d.Reason)
+		}
+		c.whole(w, d.Point)
+	})
+}
+
+// The window does not wait for a slow target; the records do, so that a crash
+// repeats what it has not got.
+func TestRecordsWaitForStragglers(t *testing.T) {
+	sit(t, 11, 1, func(c *court) {
+		c.slow = 25 * time.Second
+		c.Join(0)
+		w := c.simple(1)
+		c.lease(w)
+		c.cuts(w)
+		c.answers(w)
+		time.Sleep(10 * time.Second)
+		if n := len(stagetest.Read(c.Bench, topics.ExtentsClosed)); n != 1 {
+			c.t.Errorf("%d extents closed at a quorum, want 1", n)
+		}
+		if at := c.Committed(topics.ExtentsCut.Spec)[0]; at > 0 {
+			c.t.Error("a record is done while a target still writes its pages")
+		}
+		if !c.Settled() {
+			c.t.Fatal("records are held for ever")
+		}
+	})
 }
 
 // A job of which nothing can be backed up is refused as a whole: the world hears
