@@ -136,10 +136,10 @@ func (m *Room) cutOff(f *feed) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(f.queue) > 0 && f.block == nil {
-		if f.promised.intent >= 0 && f.promised.floor == f.floor {
-			f.intent = f.promised.intent
+		if f.promised.last >= 0 && f.promised.first == f.floor {
+			f.intent = f.promised.last
 		}
-		f.promised = nowhere
+		f.promised = unbound
 	}
 	if f.intent < 0 || f.block != nil || len(f.queue) == 0 || f.queue[0].Offset <= f.intent {
 		return false
@@ -162,11 +162,11 @@ func (m *Room) intend(f *feed, first, last int64) error {
 	return nil
 }
 
-// intents reads what the last owner of this number was about to do.
+// intents reads what the last room of this number, here or elsewhere, was about to do.
 func (m *Room) intents() {
 	var names []string
 	for _, f := range m.feeds {
-		if f.input.batch != nil && f.intent < 0 {
+		if f.input.batch != nil {
 			names = append(names, f.topic)
 		}
 	}
@@ -183,9 +183,9 @@ func (m *Room) intents() {
 		}
 		m.mu.Lock()
 		for _, f := range m.feeds {
-			if o, ok := got.Lookup(f.topic, m.Number); ok && f.input.batch != nil && f.intent < 0 {
+			if o, ok := got.Lookup(f.topic, m.Number); ok && f.input.batch != nil {
 				if last, err := strconv.ParseInt(o.Metadata, 10, 64); err == nil && last >= o.At {
-					f.promised = place{floor: o.At, intent: last}
+					f.promised = bounds{o.At, last}
 				}
 			}
 		}

@@ -40,21 +40,26 @@ type feed struct {
 	bad  map[string]error // table: rows that do not decode, by key
 
 	block    *Block // stream in blocks: the one being gathered, or in retry
-	promised place  // stream in blocks: what the last owner was about to do
+	promised bounds // stream in blocks: what the last owner was about to do
 }
 
 func newFeed(topic string, part int32, table bool, at place) *feed {
 	return &feed{topic: topic, part: part, table: table, next: at.floor, patience: patience(maxRetry),
-		promised: nowhere, ledger: ledger{floor: at.floor, sent: -1, intent: at.intent, done: at.done}}
+		promised: unbound, ledger: ledger{floor: at.floor, sent: at.sent, intent: -1, done: at.done}}
 }
 
 // place is where a feed begins, or -1 where that is not known.
 type place struct {
-	floor, intent int64
-	done          []covered // below floor, and perhaps not committed yet
+	floor, sent int64
+	done        []covered // below floor, and perhaps not committed yet
 }
 
-var nowhere = place{floor: -1, intent: -1}
+var nowhere = place{floor: -1, sent: -1}
+
+// bounds are those of a block, or -1.
+type bounds struct{ first, last int64 }
+
+var unbound = bounds{-1, -1}
 
 func (f *feed) parts() map[string][]int32 { return map[string][]int32{f.topic: {f.part}} }
 

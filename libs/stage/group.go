@@ -154,7 +154,7 @@ func (m *member) rebuild() {
 			if f.table {
 				from = 0
 			} else {
-				at[f.topic] = place{f.floor, f.intent, f.done}
+				at[f.topic] = place{f.floor, f.sent, f.done}
 			}
 			if from >= 0 {
 				seek[f.topic] = map[int32]kgo.EpochOffset{room.Number: {Epoch: -1, Offset: from}}

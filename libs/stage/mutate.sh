@@ -81,7 +81,8 @@ mutant 'a block has no intent' block.go '	if f.intent < 0 {
 		if err'
 mutant 'an intent is not looked for' recall.go '	m.intents()
 ' ''
-mutant 'a rebuild forgets the intent' group.go 'place{f.floor, f.intent}' 'place{f.floor, -1}'
+mutant 'a rebuild puts the bounds away' group.go 'place{f.floor, f.sent, f.done}' 'place{f.floor, -1, f.done}'
+mutant 'a rebuild forgets what is covered' group.go 'place{f.floor, f.sent, f.done}' 'place{f.floor, f.sent, nil}'
 mutant 'a block grows over its bounds' block.go 'if b.Last < f.intent &&' 'if len(b.Records) < f.limits.Records && time.Since(b.since) < f.limits.Wait || b.Last < f.intent &&'
 mutant 'a refused fault breeds faults' refuse.go '|| rec.Topic == topics.BackupsFaulted.In(r.env.Region)' ''
 mutant 'a refused run is not faulted' refuse.go 'if !ok ||' 'if true || !ok ||'
@@ -91,7 +92,6 @@ mutant 'a stop hands out more' member.go '	m.draining.Store(true)
 mutant 'a spoiled client is kept' emit.go '			m.end(fmt.Errorf("producer: %w", err))' '			_ = fmt.Sprint(err)'
 mutant 'stamps are not joined' stamp.go 'own = append(o.stamps[:len(o.stamps):len(o.stamps)], own...)' ''
 mutant 'the trace is dropped' stamp.go 'if len(o.trace) > 0 {' 'if false {'
-mutant 'a commit follows a loss' group.go 'room.lost.Store(true)' 'room.lost.Store(false)'
-mutant 'a claim on a promise is dropped' block.go '			f.intent = f.promised.intent
+mutant 'a claim on a promise is dropped' block.go '			f.intent = f.promised.last
 ' ''
 exit $bad

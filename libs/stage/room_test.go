@@ -93,6 +93,7 @@ func TestCommittedRunsAfterTheCommit(t *testing.T) {
 				if rand.N(40) == 0 {
 					r.room.Fail(errWeather)
 				}
+				time.Sleep(rand.N(100 * time.Millisecond)) // a room may be at work when it is revoked
 				hold := in.Hold()
 				in.Go(func(ctx context.Context) func() { nap(ctx, 300*time.Millisecond); hold.Release(); return nil })
 				at := stagetest.Sent{Part: in.Part, Offset: in.Offset}
@@ -109,14 +110,19 @@ func TestCommittedRunsAfterTheCommit(t *testing.T) {
 			stagetest.Run(t, seed, s, 2, func(bench *stagetest.Bench) {
 				b = bench
 				b.Weather(0.03)
-				m := b.Join(0.1)
+				up := []*stagetest.Member{b.Join(0.1)}
 				var sent []stagetest.Sent
 				for i := range 40 {
 					sent = append(sent, b.Send(lease(strconv.Itoa(i), "x"))...)
 					time.Sleep(200 * time.Millisecond)
+					if i == 15 || i == 30 {
+						up = append(up, b.Join(0.1))
+					}
 				}
 				time.Sleep(300 * time.Millisecond)
-				m.Leave() // the last commit is that of the revoke: the room is gone
+				for _, m := range up {
+					m.Leave() // the last commit is that of the revoke: the room is gone
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				done := b.Committed(leased.Spec)
