@@ -9,269 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/holdfast-backup/holdfast/libs/stage/stagetest"
 	"github.com/holdfast-backup/holdfast/schemas"
 	"github.com/holdfast-backup/holdfast/topics"
 )
-
-// simple is a machine of one disk of two exported pages in one extent, all fresh.
-func (c *court) simple(n int) *world {
-	w := &world{leased: &schemas.BackupLeased{Verb: schemas.BackupLeased_VERB_LEASED,
-		Run:     &schemas.Run{Backup: id("backup", n), Attempt: 1, Lease: id("lease", n), Epoch: 2},
-		Machine: &schemas.Machine{Source: "s", Id: fmt.Sprint("m", n)}, Job: &schemas.Job{Id: id("job", 0), Of: 1},
-		LeasedMs: time.Now().UnixMilli()}}
-	w.fill()
-	return w
-}
-
-// again is the next attempt at a world.
-func (w *world) again(lease int) *world {
-	l := proto.CloneOf(w.leased)
-	l.Run.Attempt++
-	l.Run.Lease = id("lease", lease)
-	n := &world{leased: l}
-	n.fill()
-	return n
-}
-
-func (w *world) fill() {
-	w.truth, w.sizes = truthOf(2), map[uint32]uint64{0: 2 * 64 * testGrid}
-	e := w.extent(0, shape{w.sizes[0], testGrid})
-	for no := range uint32(2) {
-		w.dataPage(e, no, w.truth[0][no*64:no*64+64])
-	}
-	w.facts = []*schemas.FileExported{
-		{Run: w.leased.Run, Key: "k", Name: "disk", Kind: schemas.FileExported_KIND_DISK, SizeBytes: w.sizes[0], GridBytes: testGrid,
-			Runs: []*schemas.PageRun{{Count: 2, What: schemas.PageRun_WHAT_EXPORTED}}, Parts: 1},
-		{Run: w.leased.Run, Finished: &schemas.Finished{Files: 1, SnapshotId: "snap", Disks: 1}}}
-}
-
-func (c *court) lease(w *world) {
-	c.Send(topics.BackupsLeased.Event(w.leased.Run.Backup, w.leased))
-}
-
-func (c *court) say(w *world, v schemas.BackupLeased_Verb, s schemas.Status, reason string) {
-	l := proto.CloneOf(w.leased)
-	l.Verb, l.Status, l.Reason = v, s, reason
-	c.Send(topics.BackupsLeased.Event(l.Run.Backup, l))
-}
-
-func (c *court) withdraw(w *world) {
-	c.say(w, schemas.BackupLeased_VERB_WITHDRAWN, schemas.Status_STATUS_CANCELLED, "somebody asked")
-}
-
-func (c *court) answers(w *world) {
-	for _, a := range w.said {
-		c.Send(topics.ChunksLanded.Event(w.leased.Run.Backup, &schemas.ChunksLanded{Run: w.leased.Run, File: a.ext.file, Extent: a.ext.no, Places: a.places, Redundancy: 3}))
-	}
-}
-
-func (c *court) cuts(w *world) {
-	for _, e := range w.cuts {
-		c.Send(topics.ExtentsCut.Event(w.leased.Run.Backup, e))
-	}
-}
-
-func (c *court) facts(w *world) {
-	for _, f := range w.facts {
-		c.Send(topics.FilesExported.Event(w.leased.Run.Backup, f))
-	}
-}
-
-// failed waits for the word that an attempt of w failed.
-func (c *court) failed(w *world) *schemas.AttemptFailed {
-	c.t.Helper()
-	for range 60 {
-		for _, j := range stagetest.Read(c.Bench, topics.BackupsJudged) {
-			if f := j.GetAttemptFailed(); f != nil && string(j.Run.Lease) == string(w.leased.Run.Lease) {
-				return f
-			}
-		}
-		time.Sleep(time.Second)
-	}
-	c.t.Fatalf("lease %x was not said to have failed", w.leased.Run.Lease)
-	return nil
-}
-
-// failsOnce runs f on a fresh backup, demands that its attempt fails with code, and
-// that the next attempt, which goes well, completes.
-func failsOnce(t *testing.T, code string, f func(*court, *world)) {
-	t.Helper()
-	sit(t, 1, 1, func(c *court) {
-		c.Join(0)
-		w := c.simple(1)
-		c.lease(w)
-		f(c, w)
-		if got := c.failed(w); got.Code != code {
-			c.t.Fatalf("code %q (%s), want %q", got.Code, got.Reason, code)
-		}
-		if n := len(c.completions(w.leased.Run.Backup)); n > 0 {
-			c.t.Fatal("a failed attempt ended the backup")
-		}
-		next := w.again(2)
-		c.lease(next)
-		c.cuts(next)
-		c.cuts(w) // of a dead lease
-		c.answers(next)
-		c.facts(w)
-		c.facts(next)
-		if d := c.ended(w.leased.Run.Backup); d.Status != "completed" || d.Attempt != 2 {
-			c.t.Fatalf("%s of attempt %d: %s", d.Status, d.Attempt, d.Reason)
-		} else {
-			c.whole(next, d.Point)
-		}
-		if !c.Settled() {
-			c.t.Fatal("records are held for ever")
-		}
-		time.Sleep(10 * time.Second)
-		c.told(next)
-	})
-}
-
-func TestAPageOfOtherChunksFails(t *testing.T) {
-	failsOnce(t, codeDigest, func(c *court, w *world) {
-		w.cuts[0].Pages[1].Digest[3] ^= 1
-		c.cuts(w)
-		c.answers(w)
-	})
-}
-
-func TestTwoIDsForOnePlaceFail(t *testing.T) {
-	failsOnce(t, codeID, func(c *court, w *world) {
-		c.answers(w)
-		a := w.said[0]
-		a.places.Ids[5] ^= 1
-		c.Send(topics.ChunksKnown.Event(w.leased.Run.Backup, w.known(a, 2)))
-	})
-}
-
-func TestTwoSnapshotsFail(t *testing.T) {
-	failsOnce(t, codeSnapshot, func(c *court, w *world) {
-		c.cuts(w)
-		w.facts[1].Finished.SnapshotId = "another"
-		c.facts(w)
-		c.answers(w)
-	})
-}
-
-func TestFaultOfOpenExtentFails(t *testing.T) {
-	failsOnce(t, "gone", func(c *court, w *world) {
-		c.cuts(w)
-		c.Send(faulted(w, "gone"))
-	})
-}
-
-func TestWrongBaseFails(t *testing.T) {
-	failsOnce(t, codeBase, func(c *court, w *world) {
-		f := proto.CloneOf(w.facts[1])
-		f.Finished.BaseLease = id("stranger", 0)
-		c.cuts(w)
-		c.answers(w)
-		c.Send(topics.FilesExported.Event(w.leased.Run.Backup, w.facts[0]), topics.FilesExported.Event(w.leased.Run.Backup, f))
-	})
-}
-
-// A page that is longer than what the exporter says the file is would be a hole.
-func TestPageMapWithAHoleFails(t *testing.T) {
-	failsOnce(t, codeShape, func(c *court, w *world) {
-		f := proto.CloneOf(w.facts[0])
-		f.Runs[0].Count = 1
-		c.cuts(w)
-		c.answers(w)
-		c.Send(topics.FilesExported.Event(w.leased.Run.Backup, f), topics.FilesExported.Event(w.leased.Run.Backup, w.facts[1]))
-	})
-}
-
-func TestClosedEpochFails(t *testing.T) {
-	failsOnce(t, codeEpoch, func(c *court, w *world) {
-		w.leased.Run.Epoch = 2
-		for _, s := range c.targets {
-			if err := s.Put(c.t.Context(), "epochs/2.closing", []byte("x")); err != nil {
-				c.t.Fatal(err)
-			}
-		}
-		c.cuts(w)
-		c.answers(w)
-		c.facts(w)
-		c.failed(w)
-		for _, s := range c.targets {
-			if err := s.Delete(c.t.Context(), "epochs/2.closing"); err != nil { // for the next attempt, which would be of epoch 3
-				c.t.Fatal(err)
-			}
-		}
-	})
-}
-
-func faulted(w *world, code string) topics.Event {
-	return topics.BackupsFaulted.Event(w.leased.Run.Backup, &schemas.BackupFaulted{Run: w.leased.Run, Stage: "chunker", Code: code, Reason: "bytes are gone"})
-}
-
-// A chunker that reads an extent again, whose bytes were freed, is no fault: not
-// even for an auditor that was born since.
-func TestFaultOfFiledExtentIsIgnored(t *testing.T) {
-	sit(t, 2, 1, func(c *court) {
-		m := c.Join(0)
-		w := c.simple(1)
-		c.lease(w)
-		c.cuts(w)
-		c.answers(w)
-		time.Sleep(10 * time.Second)
-		m.Leave()
-		c.Join(0)
-		c.Send(faulted(w, "gone"))
-		time.Sleep(10 * time.Second)
-		c.facts(w)
-		if d := c.ended(w.leased.Run.Backup); d.Status != "completed" {
-			c.t.Fatalf("%s: %s", d.Status, d.Reason)
-		}
-	})
-}
-
-// Answers that come before anybody said which lease is followed wait for it.
-func TestRecordsWaitForTheirLease(t *testing.T) {
-	sit(t, 3, 1, func(c *court) {
-		c.Join(0)
-		w := c.simple(1)
-		c.answers(w)
-		c.cuts(w)
-		c.facts(w)
-		c.Send(faulted(&world{leased: &schemas.BackupLeased{Run: &schemas.Run{Backup: w.leased.Run.Backup, Attempt: 1, Lease: id("rival", 1)}}}, "rival"))
-		time.Sleep(time.Minute)
-		c.lease(w)
-		d := c.ended(w.leased.Run.Backup)
-		if d.Status != "completed" {
-			c.t.Fatalf("%s: %s", d.Status, d.Reason)
-		}
-		c.whole(w, d.Point)
-		if !c.Settled() {
-			c.t.Fatal("records are held for ever")
-		}
-	})
-}
-
-// Of a lease that nobody ever hears of, the records are let go.
-func TestStrangersAreLetGo(t *testing.T) {
-	sit(t, 3, 1, func(c *court) {
-		c.Join(0)
-		w := c.simple(1)
-		c.answers(w)
-		time.Sleep(30 * time.Minute)
-		if !c.Settled() {
-			c.t.Fatal("records are held for ever")
-		}
-	})
-}
-
-// An answer that never comes: the attempt fails rather than hang, but only when
-// it is not the vault that is waited for.
-func TestLostAnswerFails(t *testing.T) {
-	failsOnce(t, codeOverdue, func(c *court, w *world) {
-		c.cuts(w)
-		time.Sleep(30 * time.Minute)
-	})
-}
 
 func TestWithdrawal(t *testing.T) {
 	for _, before := range []bool{true, false} {
@@ -476,25 +217,6 @@ func TestFailedStaysFailed(t *testing.T) {
 	})
 }
 
-// Records of the next attempt may come before its lease is heard of.
-func TestRecordsWaitForTheNextLease(t *testing.T) {
-	sit(t, 9, 1, func(c *court) {
-		c.Join(0)
-		w := c.simple(1)
-		c.lease(w)
-		time.Sleep(5 * time.Second)
-		next := w.again(2)
-		c.answers(next)
-		c.cuts(next)
-		c.facts(next)
-		time.Sleep(30 * time.Second)
-		c.lease(next)
-		if d := c.ended(w.leased.Run.Backup); d.Status != "completed" || d.Attempt != 2 {
-			c.t.Fatalf("%s of attempt %d: %s", d.Status, d.Attempt, d.Reason)
-		}
-	})
-}
-
 // A point that is larger than a record lies in several rows, and an auditor born
 // since puts the very same bytes.
 func TestLargePointLiesInRows(t *testing.T) {
@@ -567,58 +289,6 @@ func TestVerdictIsARowBeforeItIsTold(t *testing.T) {
 	}
 }
 
-// What the vault does not hold is no row, and no space is freed for it.
-func TestNothingIsFiledBeforeItIsDurable(t *testing.T) {
-	sit(t, 10, 1, func(c *court) {
-		c.Join(0)
-		w := c.simple(1)
-		c.lease(w)
-		time.Sleep(5 * time.Second)
-		c.fault = 2 // every put is lost
-		c.cuts(w)
-		c.answers(w)
-		c.facts(w)
-		time.Sleep(2 * time.Minute)
-		for key, row := range stagetest.Rows(c.Bench, topics.PagesFiled) {
-			if row.GetPages() != nil {
-				c.t.Errorf("a row stands for pages that no target has: %q", key)
-			}
-		}
-		if n := len(stagetest.Read(c.Bench, topics.ExtentsClosed)); n > 0 {
-			c.t.Errorf("%d extents closed that no target has", n)
-		}
-		c.fault = 0
-		d := c.ended(w.leased.Run.Backup)
-		if d.Status != "completed" {
-			c.t.Fatalf("%s: %s", d.Status, d.Reason)
-		}
-		c.whole(w, d.Point)
-	})
-}
-
-// The window does not wait for a slow target; the records do, so that a crash
-// repeats what it has not got.
-func TestRecordsWaitForStragglers(t *testing.T) {
-	sit(t, 11, 1, func(c *court) {
-		c.slow = 25 * time.Second
-		c.Join(0)
-		w := c.simple(1)
-		c.lease(w)
-		c.cuts(w)
-		c.answers(w)
-		time.Sleep(10 * time.Second)
-		if n := len(stagetest.Read(c.Bench, topics.ExtentsClosed)); n != 1 {
-			c.t.Errorf("%d extents closed at a quorum, want 1", n)
-		}
-		if at := c.Committed(topics.ExtentsCut.Spec)[0]; at > 0 {
-			c.t.Error("a record is done while a target still writes its pages")
-		}
-		if !c.Settled() {
-			c.t.Fatal("records are held for ever")
-		}
-	})
-}
-
 // A job of which nothing can be backed up is refused as a whole: the world hears
 // it once, no scheduler does.
 func TestRefusedAndQueued(t *testing.T) {
@@ -660,6 +330,48 @@ func TestRowsAreForgotten(t *testing.T) {
 		}
 		if !slices.ContainsFunc(c.completions(w.leased.Run.Backup), func(d schemas.BackupCompleted) bool { return d.Status == "cancelled" }) {
 			c.t.Error("no word of the withdrawal")
+		}
+	})
+}
+
+// While a backup runs the scheduler hears of progress, which moves its deadline,
+// and the world hears how far it is.
+func TestProgressIsTold(t *testing.T) {
+	sit(t, 13, 1, func(c *court) {
+		c.Join(0)
+		w := c.simple(1)
+		c.lease(w)
+		c.cuts(w)
+		c.answers(w)
+		time.Sleep(30 * time.Second)
+		n := 0
+		for _, j := range stagetest.Read(c.Bench, topics.BackupsJudged) {
+			if p := j.GetProgress(); p != nil {
+				n++
+				if p.ReadBytes != w.sizes[0] || p.FiledPages != 2 {
+					c.t.Errorf("progress %v", p)
+				}
+			}
+		}
+		if n != 1 {
+			c.t.Errorf("progress was judged %d times, want once: nothing else was filed", n)
+		}
+		raw := stagetest.ReadRaw(c.Bench, topics.BackupsProgressed.Spec)
+		e, err := schemas.DecodeEvent(raw[len(raw)-1].Headers, raw[len(raw)-1].Value)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		d, err := schemas.ReadData[schemas.BackupProgressed](e)
+		if err != nil || d.State != "running" || d.Bytes.Read != w.sizes[0] || d.Bytes.Size != w.sizes[0] {
+			c.t.Errorf("progressed %+v, %v", d, err)
+		}
+		if len(raw) > 3 {
+			c.t.Errorf("%d events of progress in half a minute of nothing", len(raw))
+		}
+		c.facts(w)
+		v := c.ended(w.leased.Run.Backup)
+		if !v.WindowKept || v.Bytes.Fresh != w.sizes[0] || v.Redundancy < 3 || v.Files != 1 {
+			c.t.Errorf("completed %+v", v)
 		}
 	})
 }
