@@ -98,6 +98,9 @@ func (l *lease) snapshot(ctx context.Context, p Provider) (source.Snapshot, erro
 	if err != nil {
 		return nil, err
 	}
+	if ctx.Err() != nil { // the row may have landed behind our successor's back
+		return nil, context.Cause(ctx)
+	}
 	snap, err := p.Source.Prepare(ctx, o)
 	if err != nil {
 		return nil, err

@@ -132,6 +132,80 @@ func TestEveryOrderIsAnswered(t *testing.T) {
 	})
 }
 
+// An end that was heard is brought to its end, without being said again, also by
+// the process that comes after.
+func TestEndIsRemembered(t *testing.T) {
+	bench(t, func(b *stagetest.Bench, _ string, fake *sourcetest.Fake, share *staging.Share) {
+		t := b.T
+		fake.Set("m", "d", make([]byte, 100))
+		fake.Slow = time.Minute
+		m := b.Join(0)
+		o := order("fake", "m", 1)
+		b.Send(topics.BackupsLeased.Event(o.Run.Backup, o))
+		for len(fake.Snapshots()) == 0 {
+			time.Sleep(time.Second)
+		}
+		fake.Weather(1)
+		send(b, o, ending)
+		if got := answers(b, o); len(got) > 0 {
+			t.Errorf("the source gives nothing back, and the answer is %q", got)
+		}
+		m.Crash()
+		fake.Weather(0)
+		b.Join(0)
+		time.Sleep(5 * time.Minute)
+		if got := strings.Join(answers(b, o), ", "); got != "snapshot_removed, dir_removed" || len(fake.Snapshots()) > 0 {
+			t.Errorf("answered %q, left %v", got, fake.Snapshots())
+		}
+	})
+}
+
+// An exporter that dies while a snapshot is made has told nobody its id: it is
+// found by its name and goes, and no other is made for that lease.
+func TestDeathWhilePreparing(t *testing.T) {
+	bench(t, func(b *stagetest.Bench, _ string, fake *sourcetest.Fake, _ *staging.Share) {
+		t := b.T
+		fake.Set("m", "d", make([]byte, 100))
+		fake.Slow = time.Hour
+		m := b.Join(0)
+		o := order("fake", "m", 1)
+		send(b, o, nil)
+		m.Crash() // its call goes on at the source, or not
+		if row := stagetest.Rows(b, topics.ExportsOpen)[string(o.Run.Backup)]; row.GetPhase() != schemas.ExportOpen_PHASE_PREPARING {
+			t.Errorf("a snapshot may be there, and the row says %v", row)
+		}
+		b.Join(0)
+		time.Sleep(3 * time.Hour)
+		if got := answers(b, o); len(got) != 2 || !strings.HasPrefix(got[0], "lost: ") || got[1] != "snapshot_removed" {
+			t.Errorf("answered %q", got)
+		}
+		if left, twice := fake.Snapshots(), fake.Twice(); len(left)+len(twice) > 0 {
+			t.Errorf("left %v, prepared twice %v", left, twice)
+		}
+	})
+}
+
+// A frozen exporter's row cannot take a lease back to where it was.
+func TestRowsDoNotGoBack(t *testing.T) {
+	r := &room{open: map[string]*lease{}}
+	row := func(attempt uint32, lease string, phase schemas.ExportOpen_Phase) {
+		r.row([]byte("b"), &schemas.ExportOpen{Phase: phase, Order: &schemas.BackupLeased{Run: &schemas.Run{Attempt: attempt, Lease: []byte(lease)}}})
+	}
+	const reading, ended = schemas.ExportOpen_PHASE_READING, schemas.ExportOpen_PHASE_ENDED
+	for i, c := range []struct {
+		attempt uint32
+		lease   string
+		phase   schemas.ExportOpen_Phase
+		taken   bool
+	}{{1, "x", reading, true}, {1, "x", ended, true}, {1, "x", reading, false}, {2, "y", 0, true}, {1, "x", ended, false}, {2, "y", reading, true}} {
+		row(c.attempt, c.lease, c.phase)
+		is := r.open["b"]
+		if got := is.run().Attempt == c.attempt && is.phase() == c.phase; got != c.taken {
+			t.Errorf("row %d is taken: %v", i, got)
+		}
+	}
+}
+
 // What was left out and what all of it is worth is in finished.
 func TestWarningsAreTold(t *testing.T) {
 	bench(t, func(b *stagetest.Bench, dir string, _ *sourcetest.Fake, _ *staging.Share) {

@@ -312,6 +312,9 @@ func (w *world) change(rnd *rand.Rand, key string, resize bool) {
 			return
 		}
 		b := make([]byte, 1+rnd.IntN(1<<rnd.IntN(22)))
+		if rnd.IntN(2) == 0 { // whole places
+			b = make([]byte, testGrid*(1+rnd.IntN(80)))
+		}
 		if rnd.IntN(3) > 0 {
 			for i := range b {
 				b[i] = byte(rnd.Uint32())
@@ -345,6 +348,49 @@ func TestRecordsMakeUpTheBytes(t *testing.T) {
 			w.change(rnd, "a0.raw", true) // moves the numbers
 			w.export(first, rnd.IntN(3))
 		})
+	}
+}
+
+// The corners of what may be inherited: a place that turned zero, and files that
+// end elsewhere than their base did, although no byte that both have changed.
+func TestCornersOfInheritance(t *testing.T) {
+	const page = 64 * testGrid
+	for name, c := range map[string]struct {
+		before, after int // bytes that are not zero
+		size          int // of the second file, the rest of which is zero
+		zero          int // a place that turns zero
+	}{
+		"a place turns zero":        {2 * page, 2 * page, 2 * page, 5},
+		"grows by zeros":            {10*testGrid + 77, 10*testGrid + 77, 20 * testGrid, -1},
+		"grows by zeros from grid":  {10 * testGrid, 10 * testGrid, 20 * testGrid, -1},
+		"grows by zeros from page":  {page, page, page + 9, -1},
+		"shrinks into a place":      {20 * testGrid, 10*testGrid + 77, 10*testGrid + 77, -1},
+		"shrinks to the grid":       {20 * testGrid, 10 * testGrid, 10 * testGrid, -1},
+		"shrinks to a page":         {2*page + 5, page, page, -1},
+		"shrinks to nothing":        {page, 0, 0, -1},
+		"grows from nothing":        {0, page, page + 1, -1},
+		"the short end is the same": {page + 5, page + 5, page + 5, -1},
+	} {
+		for _, tracked := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, tracked), func(t *testing.T) {
+				dir := t.TempDir()
+				w := &world{t: t, root: filepath.Join(dir, "src"), logs: pagelog.Of(dir, "s", "vm"), tracked: tracked}
+				os.MkdirAll(w.path(""), 0o700)
+				b := make([]byte, max(c.before, c.after))
+				rand.NewChaCha8([32]byte{}).Read(b)
+				os.WriteFile(w.path("a.raw"), b[:c.before], 0o600)
+				first, _ := w.export(nil, 0)
+				if c.zero >= 0 {
+					clear(b[c.zero*testGrid:][:testGrid])
+				}
+				os.WriteFile(w.path("a.raw"), b[:c.after], 0o600)
+				os.Truncate(w.path("a.raw"), int64(c.size))
+				_, got := w.export(first, 0)
+				if most := int64(2 * testGrid); c.before > 0 && got.data > most {
+					t.Errorf("%d bytes are exported, want two places at most", got.data)
+				}
+			})
+		}
 	}
 }
 

@@ -104,15 +104,15 @@ func (f *Fake) call(ctx context.Context) (done bool, err error) {
 	wait := time.Duration(f.rnd.Float64() * float64(f.Slow))
 	bad, ghost := f.rnd.Float64() < f.fail, f.rnd.IntN(2) == 0
 	f.mu.Unlock()
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
 	if wait > 0 {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 			return ghost, context.Cause(ctx)
 		}
-	}
-	if ctx.Err() != nil {
-		return ghost, context.Cause(ctx)
 	}
 	if bad {
 		return ghost, ErrWeather
