@@ -102,18 +102,24 @@ func (m *Room) gather(f *feed) (busy bool) {
 		}
 		busy = true
 		if b == nil {
-			b = &Block{Spec: m.mem.run.specs[f.topic], Topic: f.topic, Part: f.part, First: rec.Offset, Replay: f.intent >= 0, since: time.Now(), open: true}
-			if b.Replay {
-				b.First = f.floor
-			} else {
-				m.after(f.limits.Wait, func() {})
-			}
+			b = m.newBlock(f, rec.Offset)
 			f.block = b
 		}
 		b.Records = append(b.Records, Record{rec.Offset, rec.Timestamp, rec.Key, rec.Value, rec.Headers})
 		b.bytes += size(rec)
 		b.Last = rec.Offset
 	}
+}
+
+// newBlock begins with the record at first, or where committed bounds do.
+func (m *Room) newBlock(f *feed, first int64) *Block {
+	b := &Block{Spec: m.mem.run.specs[f.topic], Topic: f.topic, Part: f.part, First: first, since: time.Now(), open: true}
+	if f.intent >= 0 {
+		b.First, b.Replay = f.floor, true
+	} else {
+		m.after(f.limits.Wait, func() {}) // looks whether it is full
+	}
+	return b
 }
 
 func (m *Room) full(f *feed, b *Block) bool {

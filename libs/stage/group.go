@@ -25,6 +25,7 @@ func numbersOf(parts map[string][]int32) []int32 {
 }
 
 func (m *member) assigned(_ context.Context, _ *kgo.Client, got map[string][]int32) {
+	<-m.begun
 	for _, n := range numbersOf(got) {
 		m.run.tell(Note{Kind: Assigned, Part: n})
 		m.open(n, nil, 0)

@@ -25,6 +25,7 @@ const (
 type member struct {
 	run      *runner
 	cl       *kgo.Client
+	begun    chan struct{}   // closed when cl is set: a group may call back before that
 	polling  context.Context // ends when the member is to leave
 	end      context.CancelCauseFunc
 	life     context.Context // of rooms and emits: ends after the drain
@@ -47,7 +48,7 @@ type member struct {
 
 // join is a member until ctx ends, or until the client must be given up.
 func (r *runner) join(ctx context.Context) (err error) {
-	m := &member{run: r, commits: make(chan struct{}, 1), rooms: map[int32]*Room{}, last: map[int32]*Room{}, patience: map[int32]*backoff.ExponentialBackOff{}}
+	m := &member{run: r, begun: make(chan struct{}), commits: make(chan struct{}, 1), rooms: map[int32]*Room{}, last: map[int32]*Room{}, patience: map[int32]*backoff.ExponentialBackOff{}}
 	m.polling, m.end = context.WithCancelCause(ctx)
 	defer m.end(nil)
 	m.life, m.kill = context.WithCancel(context.WithoutCancel(ctx))
@@ -55,6 +56,7 @@ func (r *runner) join(ctx context.Context) (err error) {
 	if m.cl, err = kgo.NewClient(append(m.options(), r.env.Kafka...)...); err != nil {
 		return err
 	}
+	close(m.begun)
 	m.alive.Go(m.commitEachSecond)
 	for m.poll() {
 	}
