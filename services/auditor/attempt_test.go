@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/holdfast-backup/holdfast/libs/vault"
@@ -166,7 +167,14 @@ func (p *play) file(n int) {
 		batch = append(batch, f)
 	}
 	p.full = p.full[n:]
-	p.write(pack.String(), rowOf(p.a, pack, 3, batch))
+	row := rowOf(p.a, pack, 3, batch)
+	p.write(pack.String(), row)
+	if rapid.IntRange(0, 3).Draw(p.t, "rival") == 0 { // who files the same pages elsewhere
+		rival := proto.CloneOf(row)
+		other := testPack('r', p.packs)
+		p.store[other], rival.MapPack = p.store[pack], other.Proto()
+		p.write(other.String(), rival)
+	}
 }
 
 func (p *play) read() {

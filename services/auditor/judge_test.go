@@ -244,6 +244,15 @@ func (c *court) storm(seed uint64) {
 		c.ended(w.leased.Run.Backup)
 		c.told(w)
 	}
+	rows := len(c.Records(topics.PagesFiled.In(stagetest.Region)))
+	c.Join(0)
+	for _, o := range up {
+		o.m.Leave()
+	}
+	time.Sleep(time.Minute)
+	if n := len(c.Records(topics.PagesFiled.In(stagetest.Region))); n != rows {
+		c.t.Errorf("a restart at rest wrote %d rows", n-rows)
+	}
 	if n := c.Count(stage.Refusal); n > 0 {
 		c.t.Errorf("%d records refused", n)
 	}

@@ -2,6 +2,8 @@ package auditor
 
 import (
 	"encoding/hex"
+	"strconv"
+	"strings"
 
 	"github.com/holdfast-backup/holdfast/schemas"
 	"github.com/holdfast-backup/holdfast/topics"
@@ -23,8 +25,8 @@ func (r *room) onRow(key []byte, row *schemas.PageFiled) {
 		return
 	}
 	if row == nil {
-		if b := r.backups[id]; b != nil && name == rowCompleting && !b.sealing {
-			b.completing = nil
+		if b := r.backups[id]; b != nil {
+			r.deleted(b, name, lease, within)
 		}
 		return
 	}
@@ -45,6 +47,47 @@ func (r *room) onRow(key []byte, row *schemas.PageFiled) {
 		})
 	case *schemas.PageFiled_Verdict:
 		r.sawVerdict(b, row.Verdict)
+	}
+}
+
+// deleted takes a row back that a log without compaction still shows. Rows of pages
+// go when their attempt is over, so what they said of it does not matter any more.
+func (r *room) deleted(b *backup, name string, lease schemas.UUID, within string) {
+	a := b.attempts[lease]
+	kind, _, _ := strings.Cut(name, "/")
+	switch {
+	case name == rowCompleting && !b.sealing:
+		b.completing = nil
+	case r.live && (name == rowVerdict || kind+"/" == leasePrefix): // of a clock that runs ahead
+	case name == rowVerdict:
+		delete(r.backups, b.id)
+	case a == nil:
+	case kind+"/" == leasePrefix:
+		if delete(b.attempts, lease); b.cur == a {
+			b.cur = nil
+		}
+	default:
+		a.forget(kind+"/", within)
+	}
+}
+
+func (a *attempt) forget(kind, within string) {
+	switch kind {
+	case pagesPrefix:
+		delete(a.rows, within)
+	case pointPrefix:
+		delete(a.parts, within)
+	case filePrefix:
+		if within == finishedRow {
+			a.finished = nil
+			return
+		}
+		no, part, _ := strings.Cut(within, "/")
+		n, _ := strconv.ParseUint(no, 10, 32)
+		if f := a.files[uint32(n)]; f != nil {
+			p, _ := strconv.ParseUint(part, 10, 32)
+			delete(f.parts, uint32(p))
+		}
 	}
 }
 

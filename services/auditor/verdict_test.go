@@ -218,7 +218,7 @@ func TestFailedStaysFailed(t *testing.T) {
 }
 
 // A point that is larger than a record lies in several rows, and an auditor born
-// since puts the very same bytes.
+// since puts the very same bytes, also of an attempt that was superseded meanwhile.
 func TestLargePointLiesInRows(t *testing.T) {
 	for seed := range seeds(4) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
@@ -234,12 +234,16 @@ func TestLargePointLiesInRows(t *testing.T) {
 				c.lease(w)
 				c.cuts(w)
 				c.answers(w)
-				c.fault = 0.3
+				time.Sleep(10 * time.Second)
+				c.fault = 2 // no point gets through
 				c.facts(w)
 				for stagetest.Rows(c.Bench, topics.PagesFiled)[string(w.leased.Run.Backup)+"/completing"] == nil {
 					time.Sleep(20 * time.Millisecond)
 				}
-				time.Sleep(time.Duration(c.Rand.IntN(500)) * time.Millisecond)
+				if seed%2 == 1 {
+					c.lease(w.again(2))
+				}
+				time.Sleep(time.Duration(c.Rand.IntN(5000)) * time.Millisecond)
 				c.crash(m, "member-1")
 				c.Join(0)
 				c.fault = 0
