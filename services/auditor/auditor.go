@@ -59,7 +59,7 @@ type room struct {
 	waiting int // bytes of parked
 	landed  []*landing
 	writing bool // the first of landed is on its way into rows
-	stale   []staleRow
+	stale   map[staleRow]bool
 	live    bool // all rows are recalled
 
 	dropped map[string]uint64 // points, and the epoch whose opening dropped them
@@ -68,7 +68,7 @@ type room struct {
 }
 
 func (h *house) room(r *stage.Room) (*room, error) {
-	return &room{Room: r, house: h, backups: map[schemas.UUID]*backup{}, past: map[schemas.UUID]*past{},
+	return &room{Room: r, house: h, backups: map[schemas.UUID]*backup{}, past: map[schemas.UUID]*past{}, stale: map[staleRow]bool{},
 		dropped: map[string]uint64{}, targets: map[string]*schemas.TargetTurned{}}, nil
 }
 

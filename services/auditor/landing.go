@@ -127,7 +127,7 @@ func (r *room) wrote(c *record) error {
 	}
 	b := r.backups[schemas.UUID(c.a.run().Backup)]
 	if b == nil || c.a.over {
-		r.stale = append(r.stale, staleRow{schemas.UUID(c.a.run().Backup), pagesRow(c.a.lease[:], c.within)})
+		r.stale[staleRow{schemas.UUID(c.a.run().Backup), pagesRow(c.a.lease[:], c.within)}] = true
 		return nil
 	}
 	if f := c.a.apply(c.within, c.row); f != nil {

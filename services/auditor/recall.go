@@ -25,6 +25,7 @@ func (r *room) onRow(key []byte, row *schemas.PageFiled) {
 		return
 	}
 	if row == nil {
+		delete(r.stale, staleRow{id, name})
 		if b := r.backups[id]; b != nil {
 			r.deleted(b, name, lease, within)
 		}
@@ -111,7 +112,7 @@ func (r *room) sawCompleting(b *backup, c *schemas.Completing) {
 func (r *room) sawPart(b *backup, lease schemas.UUID, name string, apply func(*attempt) *fault) {
 	a := b.attempt(lease)
 	if a.over {
-		r.stale = append(r.stale, staleRow{b.id, name})
+		r.stale[staleRow{b.id, name}] = true
 		return
 	}
 	if f := apply(a); f != nil && a.broken == nil {
@@ -203,15 +204,12 @@ func (r *room) sweep(b *backup) {
 }
 
 func (r *room) sweepStale() {
-	var keep []staleRow
-	for _, s := range r.stale {
-		if b := r.backups[s.backup]; b != nil && (b.completing != nil || b.finishing) {
-			keep = append(keep, s)
-			continue
+	for s := range r.stale {
+		if b := r.backups[s.backup]; b == nil || b.completing == nil && !b.finishing {
+			r.Emit(r.row(s.backup, s.name, nil))
+			delete(r.stale, s)
 		}
-		r.Emit(r.row(s.backup, s.name, nil))
 	}
-	r.stale = keep
 }
 
 // names are the rows of an attempt's pages and files.
