@@ -108,6 +108,14 @@ func (c *court) draw() (float64, float64) {
 	return c.rng.Float64(), c.fault
 }
 
+// faults sets the share of puts that are lost or ghosts, and half of it of gets that
+// are lost; from 2 on nothing gets through.
+func (c *court) faults(share float64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fault = share
+}
+
 func (c *court) dead(worker string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

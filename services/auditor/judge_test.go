@@ -193,7 +193,7 @@ func (c *court) storm(seed uint64) {
 		events = slices.Insert(events, at, lease)
 	}
 	c.Rand.Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
-	c.fault = 0.2
+	c.faults(0.2)
 	type one struct {
 		m    *stagetest.Member
 		name string
@@ -226,7 +226,7 @@ func (c *court) storm(seed uint64) {
 			up[i].m.Heal()
 		}
 	}
-	c.fault = 0
+	c.faults(0)
 	if !c.Settled() {
 		c.Dump(30)
 		c.t.Fatal("records are held for ever")

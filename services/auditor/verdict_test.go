@@ -85,7 +85,7 @@ func TestOneVerdictThroughCrashes(t *testing.T) {
 	for seed := range seeds(12) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			sit(t, seed, 1, func(c *court) {
-				c.fault = 0.2
+				c.faults(0.2)
 				m, n := c.Join(0.1), 1
 				w := c.simple(1)
 				c.lease(w)
@@ -235,7 +235,7 @@ func TestLargePointLiesInRows(t *testing.T) {
 				c.cuts(w)
 				c.answers(w)
 				time.Sleep(10 * time.Second)
-				c.fault = 2 // no point gets through
+				c.faults(2) // no point gets through
 				c.facts(w)
 				for stagetest.Rows(c.Bench, topics.PagesFiled)[string(w.leased.Run.Backup)+"/completing"] == nil {
 					time.Sleep(20 * time.Millisecond)
@@ -246,7 +246,7 @@ func TestLargePointLiesInRows(t *testing.T) {
 				time.Sleep(time.Duration(c.Rand.IntN(5000)) * time.Millisecond)
 				c.crash(m, "member-1")
 				c.Join(0)
-				c.fault = 0
+				c.faults(0)
 				d := c.ended(w.leased.Run.Backup)
 				if d.Status != "completed" || d.Attempt != 1 {
 					c.t.Fatalf("%s: %s", d.Status, d.Reason)

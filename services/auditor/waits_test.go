@@ -72,7 +72,7 @@ func TestNothingIsFiledBeforeItIsDurable(t *testing.T) {
 		w := c.simple(1)
 		c.lease(w)
 		time.Sleep(5 * time.Second)
-		c.fault = 2 // every put is lost
+		c.faults(2) // every put is lost
 		c.cuts(w)
 		c.answers(w)
 		c.facts(w)
@@ -85,7 +85,7 @@ func TestNothingIsFiledBeforeItIsDurable(t *testing.T) {
 		if n := len(stagetest.Read(c.Bench, topics.ExtentsClosed)); n > 0 {
 			c.t.Errorf("%d extents closed that no target has", n)
 		}
-		c.fault = 0
+		c.faults(0)
 		d := c.ended(w.leased.Run.Backup)
 		if d.Status != "completed" {
 			c.t.Fatalf("%s: %s", d.Status, d.Reason)
