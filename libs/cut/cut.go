@@ -1,6 +1,6 @@
 // Package cut divides bytes into chunks and names them. A disk is cut on a grid,
 // so that a place is its offset; a stream is cut by content (FastCDC), so that an
-// insertion moves no later cut. A chunk's name is the keyed BLAKE3 of its bytes:
+// insertion moves no later cut. A chunk's name is the keyed BLAKE3 of its digest:
 // equal bytes have one name within a vault, and nobody without the name key can
 // ask whether a vault holds a known file.
 package cut
@@ -57,9 +57,12 @@ func CheckGrid(grid uint32) error {
 	return nil
 }
 
-// Namer names chunks under one name key. It reuses one hasher and is therefore
+// Namer names chunks under one name key. It reuses its hashers and is therefore
 // not for concurrent use: each worker has its own.
-type Namer struct{ h *blake3.Hasher }
+type Namer struct {
+	Digester
+	keyed *blake3.Hasher
+}
 
 // NewNamer returns a Namer for a name key.
 func NewNamer(key [32]byte) *Namer {
@@ -67,16 +70,20 @@ func NewNamer(key [32]byte) *Namer {
 	if err != nil {
 		panic(fmt.Sprintf("cut: a name key of 32 bytes: %v", err))
 	}
-	return &Namer{h}
+	return &Namer{NewDigester(), h}
+}
+
+// Name is the name of the chunk that has this digest. It costs nothing beside the
+// digest, so whoever has proven bytes by their digests need not hash them again.
+func (n *Namer) Name(d Digest) (id ID) {
+	n.keyed.Reset()
+	n.keyed.Write(d[:])
+	n.keyed.Sum(id[:0])
+	return id
 }
 
 // ID names plain. It does not keep plain.
-func (n *Namer) ID(plain []byte) (id ID) {
-	n.h.Reset()
-	n.h.Write(plain)
-	n.h.Sum(id[:0])
-	return id
-}
+func (n *Namer) ID(plain []byte) ID { return n.Name(n.Digest(plain)) }
 
 var zeros [64 << 10]byte
 

@@ -15,7 +15,7 @@ func noise(seed byte, n int) []byte {
 }
 
 // A name is the same from a fresh and from a used Namer, and another under another key.
-func TestNamesAreKeyedBlake3(t *testing.T) {
+func TestNamesAreKeyedDigests(t *testing.T) {
 	key := [32]byte{1, 2, 3}
 	n := NewNamer(key)
 	for _, size := range []int{0, 1, 511, 8192, 65536, 65537, 1 << 20} {
@@ -24,7 +24,8 @@ func TestNamesAreKeyedBlake3(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.Write(b)
+		sum := blake3.Sum256(b)
+		h.Write(sum[:])
 		if want := ID(h.Sum(nil)); n.ID(b) != want {
 			t.Errorf("%d bytes: %s, want %s", size, n.ID(b), want)
 		}
@@ -112,5 +113,37 @@ func BenchmarkID(b *testing.B) {
 	b.SetBytes(GridDefault)
 	for b.Loop() {
 		n.ID(p)
+	}
+}
+
+// The proof of a blob changes with each of its bytes and with their number, and is
+// over the digests that name its places.
+func TestProofIsOverTheBlocks(t *testing.T) {
+	d, n := NewDigester(), NewNamer([32]byte{5})
+	for _, size := range []int{1, 4096, 4097, 3*4096 - 1} {
+		blob := noise(7, size)
+		blocks := d.Blocks(nil, blob, 4096)
+		var all []byte
+		for i, b := range blocks {
+			plain := blob[i*4096 : min((i+1)*4096, size)]
+			if n.Name(b) != n.ID(plain) {
+				t.Errorf("%d bytes: block %d has another name than its bytes", size, i)
+			}
+			all = append(all, b[:]...)
+		}
+		proof := d.Proof(blocks)
+		if sum := blake3.Sum256(all); proof != Digest(sum) || len(blocks) != (size+4095)/4096 {
+			t.Errorf("%d bytes in %d blocks: proof %x, want %x", size, len(blocks), proof, sum)
+		}
+		for _, at := range []int{0, size / 2, size - 1} {
+			blob[at] ^= 1
+			if d.Proof(d.Blocks(nil, blob, 4096)) == proof {
+				t.Errorf("%d bytes: byte %d is not proven", size, at)
+			}
+			blob[at] ^= 1
+		}
+		if d.Proof(d.Blocks(nil, append(blob, 0), 4096)) == proof {
+			t.Errorf("%d bytes: a byte more is not seen", size)
+		}
 	}
 }

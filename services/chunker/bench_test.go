@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/zeebo/blake3"
-
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/staging"
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -24,9 +22,10 @@ func staged(t testing.TB, share *staging.Share, places int, grid uint32) *schema
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := blake3.Sum256(blob)
+	d := cut.NewDigester()
+	proof := d.Proof(d.Blocks(nil, blob, grid))
 	e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16), Attempt: 1, Epoch: 1}, SnapshotId: "s",
-		GridBytes: grid, FileBytes: uint64(len(blob)), Blob: ref, LengthBytes: uint32(len(blob)), Blake3: sum[:]}
+		GridBytes: grid, FileBytes: uint64(len(blob)), Blob: ref, LengthBytes: uint32(len(blob)), Proof: proof[:]}
 	for no := range uint32(places / cut.PagePlaces) {
 		e.Pages = append(e.Pages, &schemas.ExtentPage{No: no, Data: ^uint64(0)})
 	}
@@ -46,6 +45,6 @@ func BenchmarkExtent(b *testing.B) {
 		if code, err := w.read(b.Context(), share, e); code != "" || err != nil {
 			b.Fatal(code, err)
 		}
-		divide(e, w.blob, w.namer, 4)
+		divide(e, w.blob, w.blocks, w.namer, 4)
 	}
 }

@@ -1,19 +1,16 @@
 // Package chunker cuts exported extents into chunks and names them. It reads an
-// extent's bytes from staging, believes them only if they have the hash that the
+// extent's bytes from staging, believes them only if they have the digests that the
 // exporter took, and tells two things: to the auditor, what each page must come
 // to hold; to the deduper of each partition, which chunks to look for. It
 // remembers nothing: the same extent twice gives the same records.
 package chunker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"time"
-
-	"github.com/zeebo/blake3"
 
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/stage"
@@ -24,9 +21,9 @@ import (
 
 // worker is what one extent at a time is cut with.
 type worker struct {
-	blob  []byte
-	hash  *blake3.Hasher
-	namer *cut.Namer
+	blob   []byte
+	blocks []cut.Digest // of the blob: see cut.Digester.Blocks
+	namer  *cut.Namer
 }
 
 // workers is as many as there are cores: cutting is all CPU, and each holds a
@@ -36,7 +33,7 @@ type workers chan *worker
 func newWorkers(nameKey [32]byte) workers {
 	w := make(workers, runtime.GOMAXPROCS(0))
 	for range cap(w) {
-		w <- &worker{hash: blake3.New(), namer: cut.NewNamer(nameKey)}
+		w <- &worker{namer: cut.NewNamer(nameKey)}
 	}
 	return w
 }
@@ -121,7 +118,7 @@ func (r *room) answer(ctx context.Context, e *schemas.ExtentExported, patience c
 		return nil, fmt.Errorf("%s: %w", name(e), err)
 	}
 	read := r.env.Now()
-	x, cuts := divide(e, w.blob, w.namer, r.parts)
+	x, cuts := divide(e, w.blob, w.blocks, w.namer, r.parts)
 	share(cuts, e.ReadUs+us(read.Sub(begun)), us(r.env.Now().Sub(read)))
 	events := []topics.Event{topics.ExtentsCut.Event(e.Run.Backup, x)}
 	key := topics.ExtentKey(e.Run.Backup, e.File, e.Extent)
@@ -133,14 +130,14 @@ func (r *room) answer(ctx context.Context, e *schemas.ExtentExported, patience c
 	return events, nil
 }
 
-// read fills w.blob with an extent's bytes. A code says that they are lost for
+// read fills w.blob with an extent's bytes, and w.blocks with their digests. A code says that they are lost for
 // good, which ends the attempt if its pages are not filed yet: a redelivered
 // extent that is long stored and removed is no harm. Any other error is weather.
 func (w *worker) read(ctx context.Context, from *staging.Share, e *schemas.ExtentExported) (code string, err error) {
 	if cap(w.blob) < int(e.LengthBytes) {
 		w.blob = make([]byte, e.LengthBytes, cut.ExtentBytes)
 	}
-	w.blob = w.blob[:e.LengthBytes]
+	w.blob, w.blocks = w.blob[:e.LengthBytes], w.blocks[:0]
 	if e.LengthBytes == 0 { // zeros alone have no blob
 		return "", nil
 	}
@@ -149,10 +146,9 @@ func (w *worker) read(ctx context.Context, from *staging.Share, e *schemas.Exten
 	} else if err != nil {
 		return "", err
 	}
-	w.hash.Reset()
-	w.hash.Write(w.blob)
-	if sum := w.hash.Sum(nil); !bytes.Equal(sum, e.Blake3) {
-		return "staging.hash", fmt.Errorf("blob %s of %d bytes has hash %x, the exporter wrote %x", e.Blob, e.LengthBytes, sum, e.Blake3)
+	w.blocks = w.namer.Blocks(w.blocks, w.blob, e.GridBytes)
+	if proof := w.namer.Proof(w.blocks); proof != cut.Digest(e.Proof) {
+		return "staging.hash", fmt.Errorf("blob %s of %d bytes has proof %x, the exporter wrote %x", e.Blob, e.LengthBytes, proof, e.Proof)
 	}
 	return "", nil
 }

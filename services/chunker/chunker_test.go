@@ -125,7 +125,7 @@ func TestLostAndLateBytes(t *testing.T) {
 			all = append(all, e)
 		}
 		body := read(t, share, all[3])
-		all[1].Blake3 = slices.Repeat([]byte{7}, 32)
+		all[1].Proof = slices.Repeat([]byte{7}, 32)
 		for _, i := range []int{2, 3} {
 			if err := share.Free(all[i].Blob); err != nil {
 				t.Fatal(err)

@@ -18,8 +18,8 @@ func check(e *schemas.ExtentExported) error {
 		return fmt.Errorf("run: backup of %d and lease of %d bytes, want 16", len(run.GetBackup()), len(run.GetLease()))
 	case e.LengthBytes > cut.ExtentBytes:
 		return fmt.Errorf("blob of %d bytes, want %d at most", e.LengthBytes, cut.ExtentBytes)
-	case e.LengthBytes > 0 && len(e.Blake3) != 32:
-		return fmt.Errorf("hash of %d bytes, want 32", len(e.Blake3))
+	case e.LengthBytes > 0 && len(e.Proof) != 32:
+		return fmt.Errorf("proof of %d bytes, want 32", len(e.Proof))
 	case e.LengthBytes > 0 && !strings.Contains(e.Blob, "/"):
 		return fmt.Errorf("blob %q: want lease/name", e.Blob)
 	case e.GridBytes == 0 && len(e.Pages) != 1:
@@ -63,17 +63,17 @@ func lengthAt(e *schemas.ExtentExported, place uint64) uint64 {
 	return min(uint64(e.GridBytes), e.FileBytes-from)
 }
 
-// divide cuts an extent whose bytes are blob into chunks: what the auditor must
-// come to see of it, and its chunks by partition of parts; a partition without
-// any is nil. The same extent gives the same records.
-func divide(e *schemas.ExtentExported, blob []byte, namer *cut.Namer, parts int32) (*schemas.ExtentCut, []*schemas.ChunksCut) {
+// divide cuts an extent whose bytes are blob, with blocks their digests, into
+// chunks: what the auditor must come to see of it, and its chunks by partition of
+// parts; a partition without any is nil. The same extent gives the same records.
+func divide(e *schemas.ExtentExported, blob []byte, blocks []cut.Digest, namer *cut.Namer, parts int32) (*schemas.ExtentCut, []*schemas.ChunksCut) {
 	d := &division{e: e, namer: namer, out: make([]*schemas.ChunksCut, parts)}
 	d.cut = &schemas.ExtentCut{Run: e.Run, SnapshotId: e.SnapshotId, File: e.File, HasBase: e.HasBase, BaseFile: e.BaseFile,
 		FileBytes: e.FileBytes, GridBytes: e.GridBytes, Extent: e.Extent}
 	if e.GridBytes == 0 {
 		d.stream(blob)
 	} else {
-		d.grid(blob)
+		d.grid(blob, blocks)
 	}
 	return d.cut, d.out
 }
@@ -90,20 +90,22 @@ type division struct {
 }
 
 // grid cuts pages of a disk. A data place that holds only zeros becomes a zero place.
-func (d *division) grid(blob []byte) {
+func (d *division) grid(blob []byte, blocks []cut.Digest) {
+	n := 0
 	for _, p := range d.e.Pages {
 		page := &schemas.CutPage{No: p.No, Data: p.Data, Zero: p.Zero}
 		for data := p.Data; data != 0; data &= data - 1 {
 			bit := bits.TrailingZeros64(data)
 			at := place(p.No, bit)
-			n := uint32(lengthAt(d.e, at))
-			if plain := blob[d.at : d.at+n]; cut.Zero(plain) {
+			plain := blob[d.at : d.at+uint32(lengthAt(d.e, at))]
+			if cut.Zero(plain) {
 				page.Data &^= 1 << bit
 				page.Zero |= 1 << bit
-				d.at += n
+				d.at += uint32(len(plain))
 			} else {
-				d.chunk(at, plain)
+				d.chunk(at, plain, blocks[n])
 			}
+			n++
 		}
 		d.end(page)
 	}
@@ -120,7 +122,7 @@ func (d *division) stream(blob []byte) {
 			plain = blob[d.at:]
 		}
 		page.Data |= 1 << n
-		d.chunk(place(page.No, n), plain)
+		d.chunk(place(page.No, n), plain, d.namer.Digest(plain))
 		if n++; n == cut.PagePlaces {
 			break
 		}
@@ -128,8 +130,8 @@ func (d *division) stream(blob []byte) {
 	d.end(page)
 }
 
-func (d *division) chunk(at uint64, plain []byte) {
-	id := d.namer.ID(plain)
+func (d *division) chunk(at uint64, plain []byte, digest cut.Digest) {
+	id := d.namer.Name(digest)
 	d.places = append(d.places, at)
 	d.ids = append(d.ids, id[:]...)
 	part := topics.ChunkPart(id[:], int32(len(d.out)))

@@ -23,7 +23,7 @@ var key = [32]byte{1, 2, 3}
 // extent draws one of a disk of 3 pages and a bit, and its bytes.
 func extent(t *rapid.T) (*schemas.ExtentExported, []byte) {
 	e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16), Attempt: 1, Epoch: 1},
-		SnapshotId: "s", File: 2, GridBytes: grid, Extent: 5, Blob: "l/blob", Blake3: make([]byte, 32)}
+		SnapshotId: "s", File: 2, GridBytes: grid, Extent: 5, Blob: "l/blob", Proof: make([]byte, 32)}
 	e.FileBytes = uint64(rapid.IntRange(1, 4*cut.PagePlaces*grid).Draw(t, "size"))
 	e.HasBase, e.BaseFile = true, 1
 	var blob []byte
@@ -66,8 +66,9 @@ func TestCutTellsAllOfAnExtent(t *testing.T) {
 			t.Fatal(err)
 		}
 		parts := rapid.Int32Range(1, 5).Draw(t, "parts")
-		x, cuts := divide(e, blob, cut.NewNamer(key), parts)
-		again, cutsAgain := divide(e, blob, cut.NewNamer(key), parts)
+		blocks := cut.NewDigester().Blocks(nil, blob, e.GridBytes)
+		x, cuts := divide(e, blob, blocks, cut.NewNamer(key), parts)
+		again, cutsAgain := divide(e, blob, blocks, cut.NewNamer(key), parts)
 		if !proto.Equal(x, again) || !slices.EqualFunc(cuts, cutsAgain, func(a, b *schemas.ChunksCut) bool { return proto.Equal(a, b) }) {
 			t.Fatal("the same extent was cut twice, differently")
 		}
@@ -128,12 +129,12 @@ func TestStreamIsOnePage(t *testing.T) {
 		rng := rand.NewChaCha8([32]byte{seed})
 		rng.Read(blob)
 		clear(blob[1<<20 : 1<<20+int(seed)<<16]) // zeros of a stream are chunks too
-		e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Blake3: make([]byte, 32), Blob: "l/b",
+		e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Proof: make([]byte, 32), Blob: "l/b",
 			Pages: []*schemas.ExtentPage{{No: 7}}, LengthBytes: uint32(len(blob))}
 		if err := check(e); err != nil {
 			t.Fatal(err)
 		}
-		c, cuts := divide(e, blob, cut.NewNamer(key), 1)
+		c, cuts := divide(e, blob, nil, cut.NewNamer(key), 1)
 		at := uint32(0)
 		for i, off := range cuts[0].Refs.Offsets {
 			if off != at || cuts[0].Refs.Places[i] != uint64(7*64+i) {
@@ -156,7 +157,7 @@ func TestStreamIsOnePage(t *testing.T) {
 
 func TestFalseExtentsAreRefused(t *testing.T) {
 	good := func() *schemas.ExtentExported {
-		return &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Blake3: make([]byte, 32), Blob: "l/b",
+		return &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Proof: make([]byte, 32), Blob: "l/b",
 			GridBytes: grid, FileBytes: 2*grid + 1, LengthBytes: grid + 1, Pages: []*schemas.ExtentPage{{No: 0, Data: 0b101, Zero: 0b010}}}
 	}
 	if err := check(good()); err != nil {
@@ -169,7 +170,7 @@ func TestFalseExtentsAreRefused(t *testing.T) {
 		{"lease", func(e *schemas.ExtentExported) { e.Run.Lease = nil }},
 		{"backup", func(e *schemas.ExtentExported) { e.Run = nil }},
 		{"at most", func(e *schemas.ExtentExported) { e.LengthBytes = 16<<20 + 1 }},
-		{"hash", func(e *schemas.ExtentExported) { e.Blake3 = e.Blake3[1:] }},
+		{"proof", func(e *schemas.ExtentExported) { e.Proof = e.Proof[1:] }},
 		{"lease/name", func(e *schemas.ExtentExported) { e.Blob = "b" }},
 		{"power of two", func(e *schemas.ExtentExported) { e.GridBytes = 5000 }},
 		{"want one", func(e *schemas.ExtentExported) { e.GridBytes, e.Pages = 0, nil }},

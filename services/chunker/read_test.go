@@ -20,7 +20,7 @@ func TestLostBytesAreAFault(t *testing.T) {
 	if code, err := w.read(t.Context(), share, e); code != "" || err != nil {
 		t.Fatalf("good bytes: %s %v", code, err)
 	}
-	e.Blake3[0] ^= 1
+	e.Proof[0] ^= 1
 	if code, err := w.read(t.Context(), share, e); code != "staging.hash" || err == nil {
 		t.Errorf("a flipped bit: %q %v", code, err)
 	}
@@ -49,7 +49,7 @@ func TestTimesAddUp(t *testing.T) {
 	if code, err := w.read(t.Context(), share1, e); code != "" || err != nil {
 		t.Fatal(code, err)
 	}
-	_, cuts := divide(e, w.blob, w.namer, 7)
+	_, cuts := divide(e, w.blob, w.blocks, w.namer, 7)
 	share(cuts, 1000, 333)
 	var read, took uint32
 	for _, c := range cuts {

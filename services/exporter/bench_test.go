@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zeebo/blake3"
-
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/source"
 	"github.com/holdfast-backup/holdfast/libs/source/images"
@@ -75,7 +73,7 @@ func BenchmarkRead(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer log.Close()
-		r := &reading{run: &schemas.Run{}, snap: snap, grid: cut.GridDefault, log: log, sink: out, now: time.Now, buf: buf, h: blake3.New(),
+		r := &reading{run: &schemas.Run{}, snap: snap, grid: cut.GridDefault, log: log, sink: out, now: time.Now, buf: buf, digester: cut.NewDigester(),
 			limits: limits{cut.ExtentBytes, cursorBytes, cursorExtents}, digest: base}
 		if base != nil {
 			r.base = out.files

@@ -25,6 +25,7 @@ type fileReading struct {
 	next  uint64                // the next extent's number
 	pages []*schemas.ExtentPage // of the open extent
 	fill  int                   // its bytes
+	sums  []cut.Digest          // of its blocks
 	busy  time.Duration         // spent in reading it
 	since int64                 // bytes read since the cursor was last offered
 }
@@ -48,7 +49,7 @@ func (x *fileReading) read(ctx context.Context) error {
 		return err
 	}
 	defer r.Close()
-	x.p = &pageReader{shape: s, r: r, digests: x.f.ChangeID == "", base: c, h: x.h}
+	x.p = &pageReader{shape: s, r: r, digests: x.f.ChangeID == "", base: c, Digester: x.digester}
 	for w, err := range s.wants(ranges, x.at) {
 		if err != nil {
 			return err
@@ -117,6 +118,7 @@ func (x *fileReading) page(ctx context.Context, w want) error {
 		}
 		x.pages = append(x.pages, &schemas.ExtentPage{No: p.no, Data: p.data, Zero: p.zero})
 		x.fill += p.bytes
+		x.sums = append(x.sums, p.blocks...)
 	}
 	if x.p.nothing(&p) {
 		return nil
@@ -133,14 +135,13 @@ func (x *fileReading) flush(ctx context.Context, page uint32) error {
 		GridBytes: uint32(x.grid), HasBase: x.base != nil, BaseFile: x.base.GetNo(), Extent: x.next, Pages: x.pages,
 		LengthBytes: uint32(x.fill), ReadUs: uint32(min(x.busy.Microseconds(), 1<<31))}
 	blob := x.buf[:x.fill]
-	x.h.Reset()
-	x.h.Write(blob)
-	e.Blake3 = x.h.Sum(nil)
+	proof := x.digester.Proof(x.sums)
+	e.Proof = proof[:]
 	if err := x.sink.extent(ctx, e, blob); err != nil {
 		return err
 	}
 	x.next++
-	x.pages, x.fill, x.busy = nil, 0, 0
+	x.pages, x.fill, x.sums, x.busy = nil, 0, x.sums[:0], 0
 	if x.since >= x.cursorBytes || x.next%x.cursorExtents == 0 {
 		return x.reached(ctx, page)
 	}

@@ -3,8 +3,6 @@ package exporter
 import (
 	"context"
 
-	"github.com/zeebo/blake3"
-
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/source"
 	"github.com/holdfast-backup/holdfast/libs/staging/pagelog"
@@ -15,9 +13,10 @@ import (
 type pageReader struct {
 	shape
 	r       source.Reader
-	digests bool            // whether to take them: the source tracks nothing
+	digests bool            // whether to log them: the source tracks nothing
 	base    *pagelog.Cursor // nil: nothing is known of what the places held
-	h       *blake3.Hasher
+	cut.Digester
+	blocks []cut.Digest // reused by each page
 }
 
 // page is a page that was read. The bytes of its data places lie where read put
@@ -27,13 +26,14 @@ type page struct {
 	what       schemas.PageRun_What
 	data, zero uint64
 	bytes      int
+	blocks     []cut.Digest     // of the data places
 	digests    *pagelog.Digests // nil if the source tracks changes
 }
 
 // read reads the wanted places of a page into buf, which has room for a page, and
 // moves those that must be exported to its front.
 func (p *pageReader) read(ctx context.Context, w want, buf []byte) (page, error) {
-	out := page{no: w.no}
+	out := page{no: w.no, blocks: p.blocks[:0]}
 	if p.digests {
 		out.digests = new(pagelog.Digests)
 	}
@@ -59,7 +59,7 @@ func (p *pageReader) read(ctx context.Context, w want, buf []byte) (page, error)
 		rest &^= p.kept(w.no)
 	}
 	out.zero |= rest
-	out.what = p.what(&out, before)
+	out.what, p.blocks = p.what(&out, before), out.blocks
 	return out, nil
 }
 
@@ -70,11 +70,8 @@ func (p *pageReader) judge(out *page, place int, b []byte, before *pagelog.Diges
 		out.zero |= bit
 		return
 	}
+	sum := p.Digest(b)
 	if out.digests != nil {
-		p.h.Reset()
-		p.h.Write(b)
-		var sum [32]byte
-		p.h.Sum(sum[:0])
 		d := pagelog.Digest(sum[:16])
 		out.digests[place] = d
 		if before != nil && p.kept(out.no)&bit != 0 && before[place] == d {
@@ -82,6 +79,7 @@ func (p *pageReader) judge(out *page, place int, b []byte, before *pagelog.Diges
 		}
 	}
 	out.data |= bit
+	out.blocks = append(out.blocks, sum)
 	if at := buf[out.bytes:]; &at[0] != &b[0] {
 		copy(at, b)
 	}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/zeebo/blake3"
-
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/source"
 	"github.com/holdfast-backup/holdfast/libs/staging/pagelog"
@@ -53,7 +51,7 @@ type reading struct {
 	limits
 
 	buf        []byte // an extent and a page
-	h          *blake3.Hasher
+	digester   cut.Digester
 	inherits   bool   // some file has a base
 	fullReason string // the first reason why a file of the base was read in full
 }
@@ -63,7 +61,7 @@ func bufBytes(grid int64) int64 { return cut.ExtentBytes + grid*cut.PagePlaces }
 
 // all reads every file, beginning at the cursor.
 func (r *reading) all(ctx context.Context) error {
-	r.h = blake3.New()
+	r.digester = cut.NewDigester()
 	for i, f := range r.snap.Files() {
 		if uint32(i) < r.from.GetFile() {
 			r.plan(f) // for what it says of the base

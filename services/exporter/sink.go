@@ -1,7 +1,6 @@
 package exporter
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -9,8 +8,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"github.com/zeebo/blake3"
-
+	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/staging"
 	"github.com/holdfast-backup/holdfast/schemas"
 )
@@ -40,7 +38,7 @@ func (x *exporting) staged(ctx context.Context, n number, e *schemas.ExtentExpor
 	if b.Bytes == int64(e.LengthBytes) {
 		old := make([]byte, b.Bytes)
 		if err := x.p.Share.Read(ctx, b.Ref, old, 0); err == nil {
-			if sum := blake3.Sum256(old); bytes.Equal(sum[:], e.Blake3) {
+			if d := cut.NewDigester(); d.Proof(d.Blocks(nil, old, e.GridBytes)) == cut.Digest(e.Proof) {
 				return b.Ref, nil
 			}
 		}
