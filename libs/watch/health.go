@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/http/pprof"
 	"slices"
 	"sync"
 )
@@ -56,11 +57,15 @@ func (h *Health) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 }
 
 // Handler serves what an orchestrator and a scraper ask of a process: /metrics,
-// /readyz, and /livez, which answers as long as the process can.
+// /readyz, /livez, which answers as long as the process can, and the runtime's
+// profiles below /debug/pprof/.
 func Handler(m *Metrics, h *Health) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.Handler())
 	mux.Handle("GET /readyz", h)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index) // heap, goroutine, mutex, ... by name
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
 }
