@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -100,17 +101,32 @@ func (s *Sealed) Put(ctx context.Context, name string, body ...[]byte) (ref stri
 	return s.own + "/" + name, nil
 }
 
-// Read returns a whole pack, or ErrMissing.
-func (s *Sealed) Read(ref string) ([]byte, error) {
+// Read returns a whole pack, or ErrMissing. The bytes come in buf where it has room for them, else in memory of their own.
+func (s *Sealed) Read(ref string, buf []byte) ([]byte, error) {
 	path, _, err := s.path(ref)
 	if err != nil {
 		return nil, err
 	}
-	b, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read sealed %s: %w", ref, ErrMissing)
 	}
-	return b, wrap(err, "read sealed %s", ref)
+	if err != nil {
+		return nil, wrap(err, "read sealed %s", ref)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, wrap(err, "read sealed %s", ref)
+	}
+	if int64(cap(buf)) < info.Size() {
+		buf = make([]byte, info.Size())
+	}
+	buf = buf[:info.Size()]
+	if _, err := io.ReadFull(f, buf); err != nil {
+		return nil, wrap(err, "read sealed %s", ref)
+	}
+	return buf, nil
 }
 
 // Remove removes a pack, of whatever process. It is the same twice.

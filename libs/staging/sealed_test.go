@@ -70,7 +70,7 @@ func TestSealedReadsAndRemoves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b, err := other.Read(ref); err != nil || string(b) != body {
+		if b, err := other.Read(ref, nil); err != nil || string(b) != body {
 			t.Errorf("read %q, %v", b, err)
 		}
 		for range 2 {
@@ -78,7 +78,7 @@ func TestSealedReadsAndRemoves(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if _, err := other.Read(ref); !errors.Is(err, ErrMissing) {
+		if _, err := other.Read(ref, nil); !errors.Is(err, ErrMissing) {
 			t.Errorf("read of a pack that is removed: %v", err)
 		}
 	}
@@ -89,7 +89,7 @@ func TestSealedReadsAndRemoves(t *testing.T) {
 		t.Error("a pack over the reserve is waited for")
 	}
 	for _, ref := range []string{"../x", "x/../y", "x", "x/.y"} {
-		if _, err := s.Read(ref); err == nil || errors.Is(err, ErrMissing) {
+		if _, err := s.Read(ref, nil); err == nil || errors.Is(err, ErrMissing) {
 			t.Errorf("read %q: %v", ref, err)
 		}
 	}
@@ -120,7 +120,7 @@ func TestSweep(t *testing.T) {
 		x    *Sealed
 		left bool
 	}{{s, true}, {dead, false}, {young, true}} {
-		if _, err := s.Read(c.x.own + "/a"); (err == nil) != c.left {
+		if _, err := s.Read(c.x.own+"/a", nil); (err == nil) != c.left {
 			t.Errorf("folder %s: %v, want left %v", c.x.own, err, c.left)
 		}
 	}

@@ -127,6 +127,13 @@ func (w *Writer) Vault() *Vault { return w.v }
 // same pack may be put again, at once or after a crash, with the same bytes. The
 // writer keeps data for as long as it likes: nobody may change it any more.
 func (w *Writer) Pack(ctx context.Context, id PackID, mapPack bool, data []byte) (*Landed, error) {
+	return w.PackLent(ctx, id, mapPack, data, func() {})
+}
+
+// PackLent is Pack of data that its owner wants back: back is called, at most
+// once, when no store reads them any more, which may be before PackLent returns
+// and long after. Where something hangs or the writer is closed it is not called.
+func (w *Writer) PackLent(ctx context.Context, id PackID, mapPack bool, data []byte, back func()) (*Landed, error) {
 	set, err := w.code.Split(data)
 	if err != nil {
 		return nil, fmt.Errorf("put pack %s: %w", id, err)
@@ -136,7 +143,7 @@ func (w *Writer) Pack(ctx context.Context, id PackID, mapPack bool, data []byte)
 		k = ofMap
 	}
 	p := w.parcel(k, w.v.Quorum())
-	p.spent = set.Release
+	p.spent = func() { set.Release(); back() }
 	for n, payload := range set.Shards {
 		h := shard.Header{Pack: id.Key(), N: uint8(n), K: uint8(w.v.K), M: uint8(w.v.M), Length: uint64(len(data))}
 		p.loads[n] = load{ShardKey(id, mapPack, uint8(n), 0), [][]byte{h.Seal(payload), payload}}

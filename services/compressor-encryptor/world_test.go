@@ -169,7 +169,7 @@ func (w *world) readPack(p *schemas.PackSealed) (id vault.PackID, key string, er
 	if id, err = vault.PackIDFromProto(p.Pack); err != nil {
 		return id, "", err
 	}
-	data, err := w.sealed.Read(p.Blob)
+	data, err := w.sealed.Read(p.Blob, nil)
 	if err != nil {
 		return id, "", err
 	}

@@ -48,6 +48,7 @@ type shared struct {
 	deps   Deps
 	parts  int32
 	tokens chan struct{}
+	bodies *bodies
 
 	asking sync.Mutex        // guards told, and is held while targets are asked
 	told   map[string]turned // targets as they were last told
@@ -59,7 +60,7 @@ func Stage(c Config, d Deps) stage.Stage {
 		if c.AtOnce < 1 {
 			return nil, fmt.Errorf("stages.uploader.at_once: %d, want 1 at least", c.AtOnce)
 		}
-		s := &shared{env: env, deps: d, parts: env.Parts(topics.ChunksStored.Spec), tokens: make(chan struct{}, c.AtOnce), told: map[string]turned{}}
+		s := &shared{env: env, deps: d, parts: env.Parts(topics.ChunksStored.Spec), tokens: make(chan struct{}, c.AtOnce), bodies: newBodies(c.AtOnce), told: map[string]turned{}}
 		return func(at *stage.Room) (*room, error) {
 			s.forget()
 			return &room{s, at}, nil

@@ -94,7 +94,7 @@ func (r *room) land(ctx context.Context, p *pack) (landed *vault.Landed, took ti
 	if err != nil {
 		return nil, 0, err
 	}
-	landed, err = r.deps.Writer.Pack(ctx, p.id, false, body)
+	landed, err = r.deps.Writer.PackLent(ctx, p.id, false, body, func() { r.bodies.give(body) })
 	return landed, r.env.Now().Sub(began), err
 }
 
@@ -107,8 +107,9 @@ func missing(err error) bool { return errors.Is(err, staging.ErrMissing) || erro
 // that does not answer is waited for.
 func (r *room) read(ctx context.Context, m *schemas.PackSealed) (b []byte, err error) {
 	waits := backoff.NewExponentialBackOff(backoff.WithMaxInterval(readEvery), backoff.WithMaxElapsedTime(0))
+	buf := r.bodies.take(int(m.SizeBytes))
 	err = backoff.RetryNotify(func() error {
-		if b, err = r.deps.Sealed.Read(m.Blob); missing(err) {
+		if b, err = r.deps.Sealed.Read(m.Blob, buf); missing(err) {
 			return backoff.Permanent(err)
 		}
 		return err

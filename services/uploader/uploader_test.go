@@ -121,7 +121,7 @@ func TestLostPacks(t *testing.T) {
 			func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
 		} {
 			p := w.packs[i+1]
-			b, err := w.sealed.Read(p.msg.Blob)
+			b, err := w.sealed.Read(p.msg.Blob, nil)
 			w.must(err)
 			w.must(w.sealed.Remove(p.msg.Blob))
 			ref, err := w.sealed.Put(context.Background(), p.id.String(), change(b))

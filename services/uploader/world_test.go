@@ -182,7 +182,7 @@ func (w *world) shards(p *sent) (n int) {
 
 // gone reports whether the sealed file is.
 func (w *world) gone(p *sent) bool {
-	_, err := w.sealed.Read(p.msg.Blob)
+	_, err := w.sealed.Read(p.msg.Blob, nil)
 	return errors.Is(err, staging.ErrMissing)
 }
 
