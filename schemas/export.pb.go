@@ -516,7 +516,7 @@ type ExtentExported struct {
 	Pages         []*ExtentPage          `protobuf:"bytes,10,rep,name=pages,proto3" json:"pages,omitempty"`
 	Blob          string                 `protobuf:"bytes,11,opt,name=blob,proto3" json:"blob,omitempty"`                                   // staging ref
 	LengthBytes   uint32                 `protobuf:"varint,12,opt,name=length_bytes,json=lengthBytes,proto3" json:"length_bytes,omitempty"` // of the blob
-	Proof         []byte                 `protobuf:"bytes,13,opt,name=proof,proto3" json:"proof,omitempty"`                                 // BLAKE3 of the digests of the blob's blocks, of grid_bytes each (64 KiB where 0); 32
+	Digests       []byte                 `protobuf:"bytes,13,opt,name=digests,proto3" json:"digests,omitempty"`                             // BLAKE3, 32 bytes, of each block of the blob: of each data place; of a stream, of each 64 KiB
 	ReadUs        uint32                 `protobuf:"varint,14,opt,name=read_us,json=readUs,proto3" json:"read_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -636,9 +636,9 @@ func (x *ExtentExported) GetLengthBytes() uint32 {
 	return 0
 }
 
-func (x *ExtentExported) GetProof() []byte {
+func (x *ExtentExported) GetDigests() []byte {
 	if x != nil {
-		return x.Proof
+		return x.Digests
 	}
 	return nil
 }
@@ -1249,7 +1249,7 @@ const file_holdfast_v1_export_proto_rawDesc = "" +
 	"\x04file\x18\x01 \x01(\rR\x04file\x12\x1d\n" +
 	"\n" +
 	"next_place\x18\x02 \x01(\x04R\tnextPlace\x12\x16\n" +
-	"\x06extent\x18\x03 \x01(\x04R\x06extent\"\xa4\x03\n" +
+	"\x06extent\x18\x03 \x01(\x04R\x06extent\"\xa8\x03\n" +
 	"\x0eExtentExported\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12\x1f\n" +
 	"\vsnapshot_id\x18\x02 \x01(\tR\n" +
@@ -1266,8 +1266,8 @@ const file_holdfast_v1_export_proto_rawDesc = "" +
 	"\x05pages\x18\n" +
 	" \x03(\v2\x17.holdfast.v1.ExtentPageR\x05pages\x12\x12\n" +
 	"\x04blob\x18\v \x01(\tR\x04blob\x12!\n" +
-	"\flength_bytes\x18\f \x01(\rR\vlengthBytes\x12\x14\n" +
-	"\x05proof\x18\r \x01(\fR\x05proof\x12\x17\n" +
+	"\flength_bytes\x18\f \x01(\rR\vlengthBytes\x12\x18\n" +
+	"\adigests\x18\r \x01(\fR\adigests\x12\x17\n" +
 	"\aread_us\x18\x0e \x01(\rR\x06readUs\"D\n" +
 	"\n" +
 	"ExtentPage\x12\x0e\n" +

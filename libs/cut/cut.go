@@ -73,8 +73,8 @@ func NewNamer(key [32]byte) *Namer {
 	return &Namer{NewDigester(), h}
 }
 
-// Name is the name of the chunk that has this digest. It costs nothing beside the
-// digest, so whoever has proven bytes by their digests need not hash them again.
+// Name is the name of the chunk that has this digest. Whoever is told digests can
+// name chunks without their bytes.
 func (n *Namer) Name(d Digest) (id ID) {
 	n.keyed.Reset()
 	n.keyed.Write(d[:])

@@ -116,34 +116,26 @@ func BenchmarkID(b *testing.B) {
 	}
 }
 
-// The proof of a blob changes with each of its bytes and with their number, and is
-// over the digests that name its places.
-func TestProofIsOverTheBlocks(t *testing.T) {
+// Blocks are the places of a blob, and their digests name them; a digest of zeros
+// is that of so many zeros.
+func TestBlocksAreNamedByTheirDigests(t *testing.T) {
 	d, n := NewDigester(), NewNamer([32]byte{5})
-	for _, size := range []int{1, 4096, 4097, 3*4096 - 1} {
+	for _, size := range []int{0, 1, 4096, 4097, 3*4096 - 1} {
 		blob := noise(7, size)
-		blocks := d.Blocks(nil, blob, 4096)
-		var all []byte
-		for i, b := range blocks {
-			plain := blob[i*4096 : min((i+1)*4096, size)]
-			if n.Name(b) != n.ID(plain) {
-				t.Errorf("%d bytes: block %d has another name than its bytes", size, i)
+		sums := d.Blocks(nil, blob, 4096)
+		if len(sums) != DigestBytes*((size+4095)/4096) {
+			t.Fatalf("%d bytes: %d bytes of digests", size, len(sums))
+		}
+		for i := 0; i < size; i += 4096 {
+			plain := blob[i:min(i+4096, size)]
+			if sum := Digest(sums[i/4096*DigestBytes:]); n.Name(sum) != n.ID(plain) || sum != blake3.Sum256(plain) {
+				t.Errorf("%d bytes: the block at %d has another name than its bytes", size, i)
 			}
-			all = append(all, b[:]...)
 		}
-		proof := d.Proof(blocks)
-		if sum := blake3.Sum256(all); proof != Digest(sum) || len(blocks) != (size+4095)/4096 {
-			t.Errorf("%d bytes in %d blocks: proof %x, want %x", size, len(blocks), proof, sum)
-		}
-		for _, at := range []int{0, size / 2, size - 1} {
-			blob[at] ^= 1
-			if d.Proof(d.Blocks(nil, blob, 4096)) == proof {
-				t.Errorf("%d bytes: byte %d is not proven", size, at)
-			}
-			blob[at] ^= 1
-		}
-		if d.Proof(d.Blocks(nil, append(blob, 0), 4096)) == proof {
-			t.Errorf("%d bytes: a byte more is not seen", size)
+	}
+	for _, size := range []int{0, 1, 65536, 65537, 1 << 20} {
+		if d.Zeros(size) != blake3.Sum256(make([]byte, size)) {
+			t.Errorf("%d zeros have another digest", size)
 		}
 	}
 }

@@ -22,29 +22,51 @@ func staged(t testing.TB, share *staging.Share, places int, grid uint32) *schema
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := cut.NewDigester()
-	proof := d.Proof(d.Blocks(nil, blob, grid))
 	e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16), Attempt: 1, Epoch: 1}, SnapshotId: "s",
-		GridBytes: grid, FileBytes: uint64(len(blob)), Blob: ref, LengthBytes: uint32(len(blob)), Proof: proof[:]}
+		GridBytes: grid, FileBytes: uint64(len(blob)), Blob: ref, LengthBytes: uint32(len(blob)), Digests: cut.NewDigester().Blocks(nil, blob, grid)}
 	for no := range uint32(places / cut.PagePlaces) {
 		e.Pages = append(e.Pages, &schemas.ExtentPage{No: no, Data: ^uint64(0)})
 	}
 	return e
 }
 
-// Each op is an extent of 16 MiB: read, hashed, cut, named.
-func BenchmarkExtent(b *testing.B) {
+// streamed puts an extent of a stream, noise, into a share.
+func streamed(t testing.TB, share *staging.Share, bytes int) *schemas.ExtentExported {
+	e := staged(t, share, bytes/cut.GridMin, cut.GridMin)
+	blob := make([]byte, bytes)
+	if err := share.Read(t.Context(), e.Blob, blob, 0); err != nil {
+		t.Fatal(err)
+	}
+	e.GridBytes, e.FileBytes, e.Pages, e.Digests = 0, 0, []*schemas.ExtentPage{{}}, cut.NewDigester().Blocks(nil, blob, 0)
+	return e
+}
+
+// Each op is an extent of 16 MiB: its 256 chunks named, by their digests.
+func BenchmarkGrid(b *testing.B) {
 	share, err := staging.Open(b.TempDir(), staging.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	e := staged(b, share, 256, cut.GridDefault)
+	e, n := staged(b, share, 256, cut.GridDefault), cut.NewNamer(key)
+	b.SetBytes(int64(e.LengthBytes))
+	for b.Loop() {
+		cutGrid(e, n, 4)
+	}
+}
+
+// Each op is an extent of 4 MiB of a stream: read, hashed, cut, named.
+func BenchmarkStream(b *testing.B) {
+	share, err := staging.Open(b.TempDir(), staging.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := streamed(b, share, 4<<20)
 	w := <-newWorkers(key)
 	b.SetBytes(int64(e.LengthBytes))
 	for b.Loop() {
 		if code, err := w.read(b.Context(), share, e); code != "" || err != nil {
 			b.Fatal(code, err)
 		}
-		divide(e, w.blob, w.blocks, w.namer, 4)
+		cutStream(e, w.blob, w.namer, 4)
 	}
 }

@@ -107,7 +107,8 @@ func told(b *stagetest.Bench, at map[stagetest.Sent]uint64, want map[uint64]*sch
 	}
 }
 
-// Lost bytes are told as a fault and hold up nobody; a blob that shows up late is cut.
+// Lost bytes of a stream are told as a fault and hold up nobody; a blob that shows up
+// late is cut. What is lost of a disk is found by whoever stores it.
 func TestLostAndLateBytes(t *testing.T) {
 	share, err := staging.Open(t.TempDir(), staging.Options{})
 	if err != nil {
@@ -117,7 +118,7 @@ func TestLostAndLateBytes(t *testing.T) {
 		b.Join(0)
 		var all []*schemas.ExtentExported
 		for i := range 5 { // 0 good, 1 torn, 2 freed, 3 late, 4 of a lease that is gone
-			e := staged(t, share, cut.PagePlaces, cut.GridMin)
+			e := streamed(t, share, 256<<10)
 			e.Extent = uint64(i)
 			if e.Blob, err = share.Put([]string{"lease", "gone"}[i/4], fmt.Sprint(i), read(t, share, e)); err != nil {
 				t.Fatal(err)
@@ -125,7 +126,7 @@ func TestLostAndLateBytes(t *testing.T) {
 			all = append(all, e)
 		}
 		body := read(t, share, all[3])
-		all[1].Proof = slices.Repeat([]byte{7}, 32)
+		all[1].Digests = slices.Repeat([]byte{7}, len(all[1].Digests))
 		for _, i := range []int{2, 3} {
 			if err := share.Free(all[i].Blob); err != nil {
 				t.Fatal(err)

@@ -23,7 +23,7 @@ var key = [32]byte{1, 2, 3}
 // extent draws one of a disk of 3 pages and a bit, and its bytes.
 func extent(t *rapid.T) (*schemas.ExtentExported, []byte) {
 	e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16), Attempt: 1, Epoch: 1},
-		SnapshotId: "s", File: 2, GridBytes: grid, Extent: 5, Blob: "l/blob", Proof: make([]byte, 32)}
+		SnapshotId: "s", File: 2, GridBytes: grid, Extent: 5, Blob: "l/blob"}
 	e.FileBytes = uint64(rapid.IntRange(1, 4*cut.PagePlaces*grid).Draw(t, "size"))
 	e.HasBase, e.BaseFile = true, 1
 	var blob []byte
@@ -53,7 +53,7 @@ func extent(t *rapid.T) (*schemas.ExtentExported, []byte) {
 			e.Pages = append(e.Pages, page)
 		}
 	}
-	e.LengthBytes = uint32(len(blob))
+	e.LengthBytes, e.Digests = uint32(len(blob)), cut.NewDigester().Blocks(nil, blob, grid)
 	return e, blob
 }
 
@@ -66,9 +66,8 @@ func TestCutTellsAllOfAnExtent(t *testing.T) {
 			t.Fatal(err)
 		}
 		parts := rapid.Int32Range(1, 5).Draw(t, "parts")
-		blocks := cut.NewDigester().Blocks(nil, blob, e.GridBytes)
-		x, cuts := divide(e, blob, blocks, cut.NewNamer(key), parts)
-		again, cutsAgain := divide(e, blob, blocks, cut.NewNamer(key), parts)
+		x, cuts := cutGrid(e, cut.NewNamer(key), parts)
+		again, cutsAgain := cutGrid(e, cut.NewNamer(key), parts)
 		if !proto.Equal(x, again) || !slices.EqualFunc(cuts, cutsAgain, func(a, b *schemas.ChunksCut) bool { return proto.Equal(a, b) }) {
 			t.Fatal("the same extent was cut twice, differently")
 		}
@@ -129,12 +128,12 @@ func TestStreamIsOnePage(t *testing.T) {
 		rng := rand.NewChaCha8([32]byte{seed})
 		rng.Read(blob)
 		clear(blob[1<<20 : 1<<20+int(seed)<<16]) // zeros of a stream are chunks too
-		e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Proof: make([]byte, 32), Blob: "l/b",
+		e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Digests: cut.NewDigester().Blocks(nil, blob, 0), Blob: "l/b",
 			Pages: []*schemas.ExtentPage{{No: 7}}, LengthBytes: uint32(len(blob))}
 		if err := check(e); err != nil {
 			t.Fatal(err)
 		}
-		c, cuts := divide(e, blob, nil, cut.NewNamer(key), 1)
+		c, cuts := cutStream(e, blob, cut.NewNamer(key), 1)
 		at := uint32(0)
 		for i, off := range cuts[0].Refs.Offsets {
 			if off != at || cuts[0].Refs.Places[i] != uint64(7*64+i) {
@@ -157,7 +156,7 @@ func TestStreamIsOnePage(t *testing.T) {
 
 func TestFalseExtentsAreRefused(t *testing.T) {
 	good := func() *schemas.ExtentExported {
-		return &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Proof: make([]byte, 32), Blob: "l/b",
+		return &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Digests: make([]byte, 64), Blob: "l/b",
 			GridBytes: grid, FileBytes: 2*grid + 1, LengthBytes: grid + 1, Pages: []*schemas.ExtentPage{{No: 0, Data: 0b101, Zero: 0b010}}}
 	}
 	if err := check(good()); err != nil {
@@ -170,7 +169,12 @@ func TestFalseExtentsAreRefused(t *testing.T) {
 		{"lease", func(e *schemas.ExtentExported) { e.Run.Lease = nil }},
 		{"backup", func(e *schemas.ExtentExported) { e.Run = nil }},
 		{"at most", func(e *schemas.ExtentExported) { e.LengthBytes = 16<<20 + 1 }},
-		{"proof", func(e *schemas.ExtentExported) { e.Proof = e.Proof[1:] }},
+		{"digests", func(e *schemas.ExtentExported) { e.Digests = e.Digests[1:] }},
+		{"for 2 blocks", func(e *schemas.ExtentExported) { e.Digests = make([]byte, 96) }},
+		{"some bytes", func(e *schemas.ExtentExported) {
+			e.GridBytes, e.LengthBytes, e.Pages = 0, 0, []*schemas.ExtentPage{{}}
+		}},
+		{"for 1 blocks", func(e *schemas.ExtentExported) { e.GridBytes, e.Pages = 0, []*schemas.ExtentPage{{}} }},
 		{"lease/name", func(e *schemas.ExtentExported) { e.Blob = "b" }},
 		{"power of two", func(e *schemas.ExtentExported) { e.GridBytes = 5000 }},
 		{"want one", func(e *schemas.ExtentExported) { e.GridBytes, e.Pages = 0, nil }},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/staging"
 )
 
@@ -16,11 +15,11 @@ func TestLostBytesAreAFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := <-newWorkers(key)
-	e := staged(t, share, cut.PagePlaces, cut.GridMin)
+	e := streamed(t, share, 256<<10)
 	if code, err := w.read(t.Context(), share, e); code != "" || err != nil {
 		t.Fatalf("good bytes: %s %v", code, err)
 	}
-	e.Proof[0] ^= 1
+	e.Digests[0] ^= 1
 	if code, err := w.read(t.Context(), share, e); code != "staging.hash" || err == nil {
 		t.Errorf("a flipped bit: %q %v", code, err)
 	}
@@ -45,11 +44,11 @@ func TestTimesAddUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := <-newWorkers(key)
-	e := staged(t, share1, cut.PagePlaces, cut.GridMin)
+	e := streamed(t, share1, 1<<20)
 	if code, err := w.read(t.Context(), share1, e); code != "" || err != nil {
 		t.Fatal(code, err)
 	}
-	_, cuts := divide(e, w.blob, w.blocks, w.namer, 7)
+	_, cuts := cutStream(e, w.blob, w.namer, 7)
 	share(cuts, 1000, 333)
 	var read, took uint32
 	for _, c := range cuts {

@@ -35,7 +35,7 @@ func Stage(_ Config, d Deps) stage.Stage {
 	return stage.Define(stageName, func(env stage.Env) (func(*stage.Room) (*room, error), error) {
 		s := &shared{env: env, deps: d, workers: newWorkers(d.NameKey)}
 		parts := env.Parts(topics.ChunksCut.Spec)
-		return func(*stage.Room) (*room, error) { return &room{s, parts}, nil }, nil
+		return func(*stage.Room) (*room, error) { return s.room(parts), nil }, nil
 	},
 		stage.On(topics.ExtentsExported, (*room).cut),
 		stage.Emits[*room](topics.ExtentsCut.Spec),

@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -25,7 +26,7 @@ type fileReading struct {
 	next  uint64                // the next extent's number
 	pages []*schemas.ExtentPage // of the open extent
 	fill  int                   // its bytes
-	sums  []cut.Digest          // of its blocks
+	sums  []byte                // digests of its data places
 	busy  time.Duration         // spent in reading it
 	since int64                 // bytes read since the cursor was last offered
 }
@@ -118,7 +119,7 @@ func (x *fileReading) page(ctx context.Context, w want) error {
 		}
 		x.pages = append(x.pages, &schemas.ExtentPage{No: p.no, Data: p.data, Zero: p.zero})
 		x.fill += p.bytes
-		x.sums = append(x.sums, p.blocks...)
+		x.sums = append(x.sums, p.sums...)
 	}
 	if x.p.nothing(&p) {
 		return nil
@@ -135,8 +136,7 @@ func (x *fileReading) flush(ctx context.Context, page uint32) error {
 		GridBytes: uint32(x.grid), HasBase: x.base != nil, BaseFile: x.base.GetNo(), Extent: x.next, Pages: x.pages,
 		LengthBytes: uint32(x.fill), ReadUs: uint32(min(x.busy.Microseconds(), 1<<31))}
 	blob := x.buf[:x.fill]
-	proof := x.digester.Proof(x.sums)
-	e.Proof = proof[:]
+	e.Digests = bytes.Clone(x.sums)
 	if err := x.sink.extent(ctx, e, blob); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ type pageReader struct {
 	digests bool            // whether to log them: the source tracks nothing
 	base    *pagelog.Cursor // nil: nothing is known of what the places held
 	cut.Digester
-	blocks []cut.Digest // reused by each page
+	sums []byte // reused by each page
 }
 
 // page is a page that was read. The bytes of its data places lie where read put
@@ -26,14 +26,14 @@ type page struct {
 	what       schemas.PageRun_What
 	data, zero uint64
 	bytes      int
-	blocks     []cut.Digest     // of the data places
+	sums       []byte           // digests of the data places
 	digests    *pagelog.Digests // nil if the source tracks changes
 }
 
 // read reads the wanted places of a page into buf, which has room for a page, and
 // moves those that must be exported to its front.
 func (p *pageReader) read(ctx context.Context, w want, buf []byte) (page, error) {
-	out := page{no: w.no, blocks: p.blocks[:0]}
+	out := page{no: w.no, sums: p.sums[:0]}
 	if p.digests {
 		out.digests = new(pagelog.Digests)
 	}
@@ -59,7 +59,7 @@ func (p *pageReader) read(ctx context.Context, w want, buf []byte) (page, error)
 		rest &^= p.kept(w.no)
 	}
 	out.zero |= rest
-	out.what, p.blocks = p.what(&out, before), out.blocks
+	out.what, p.sums = p.what(&out, before), out.sums
 	return out, nil
 }
 
@@ -79,7 +79,7 @@ func (p *pageReader) judge(out *page, place int, b []byte, before *pagelog.Diges
 		}
 	}
 	out.data |= bit
-	out.blocks = append(out.blocks, sum)
+	out.sums = append(out.sums, sum[:]...)
 	if at := buf[out.bytes:]; &at[0] != &b[0] {
 		copy(at, b)
 	}
