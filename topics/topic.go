@@ -69,6 +69,9 @@ type Event struct {
 	Key, Value []byte // Value is nil in a tombstone
 	Part       int32  // the partition, or -1 to let the key decide
 	Headers    map[string]string
+
+	took  time.Duration // see Took
+	timed bool
 }
 
 // Event encodes v for t under key. A table's key is its row's name.

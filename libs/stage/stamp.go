@@ -48,7 +48,8 @@ type origin struct {
 	stamps []byte    // of the input, encoded
 	start  time.Time // of the handler; zero: there is no input
 	wait   time.Duration
-	trace  []byte // W3C trace context
+	trace  []byte         // W3C trace context
+	took   *time.Duration // what the stage says of itself; nil: since start
 }
 
 func (in *In) origin() origin {
@@ -56,7 +57,16 @@ func (in *In) origin() origin {
 		return origin{trace: traceOf(in.Context, nil)}
 	}
 	h := Headers(in.rec.Headers)
-	return origin{h.Get(stampHeader), in.start, in.start.Sub(in.Time), traceOf(in.Context, h.Get(traceHeader))}
+	return origin{stamps: h.Get(stampHeader), start: in.start, wait: in.start.Sub(in.Time), trace: traceOf(in.Context, h.Get(traceHeader))}
+}
+
+// timed is o for an event of which its stage says how long it took.
+func (r *runner) timed(o origin, took time.Duration) origin {
+	o.took = &took
+	if o.start.IsZero() {
+		o.start = r.env.Now().Add(-took)
+	}
+	return o
 }
 
 // headers of what is emitted now. A message's encoding is the concatenation of
@@ -64,8 +74,12 @@ func (in *In) origin() origin {
 func (r *runner) headers(o origin) []kgo.RecordHeader {
 	var hs []kgo.RecordHeader
 	if !o.start.IsZero() {
+		busy := r.env.Now().Sub(o.start)
+		if o.took != nil {
+			busy = *o.took
+		}
 		own, err := proto.Marshal(&schemas.Stamps{Stamps: []*schemas.Stamp{{
-			Stage: r.stage.Name, StartUs: o.start.UnixMicro(), BusyUs: r.env.Now().Sub(o.start).Microseconds(),
+			Stage: r.stage.Name, StartUs: o.start.UnixMicro(), BusyUs: busy.Microseconds(),
 			WaitUs: max(0, o.wait.Microseconds()), Worker: r.env.Worker,
 		}}})
 		if err != nil {

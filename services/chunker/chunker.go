@@ -130,7 +130,7 @@ func (r *room) answer(ctx context.Context, e *schemas.ExtentExported, patience c
 			events = append(events, topics.ChunksCut.Event(key, c).To(int32(part)))
 		}
 	}
-	return events, nil
+	return topics.Took(r.env.Now().Sub(begun), events...), nil
 }
 
 // read fills w.blob with an extent's bytes. A code says that they are lost for
