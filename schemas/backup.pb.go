@@ -513,6 +513,7 @@ type BackupQueued struct {
 	Cancel        bool                   `protobuf:"varint,6,opt,name=cancel,proto3" json:"cancel,omitempty"`
 	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	SinceMs       int64                  `protobuf:"varint,9,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	Traceparent   string                 `protobuf:"bytes,10,opt,name=traceparent,proto3" json:"traceparent,omitempty"` // as the intake had it; Run carries it on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -601,6 +602,13 @@ func (x *BackupQueued) GetSinceMs() int64 {
 		return x.SinceMs
 	}
 	return 0
+}
+
+func (x *BackupQueued) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 // MachineTended is the scheduler's memory of one machine.
@@ -1650,7 +1658,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"shareBytes\x12!\n" +
 	"\fwindow_bytes\x18\x03 \x01(\x04R\vwindowBytes\x12\x1b\n" +
 	"\tlisted_ms\x18\x04 \x01(\x03R\blistedMs\x12\x1a\n" +
-	"\bmachines\x18\x05 \x01(\rR\bmachines\"\x93\x02\n" +
+	"\bmachines\x18\x05 \x01(\rR\bmachines\"\xb5\x02\n" +
 	"\fBackupQueued\x12\"\n" +
 	"\x03job\x18\x01 \x01(\v2\x10.holdfast.v1.JobR\x03job\x12\x16\n" +
 	"\x06backup\x18\x02 \x01(\fR\x06backup\x12\x16\n" +
@@ -1659,7 +1667,9 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\aoptions\x18\x05 \x01(\v2\x14.holdfast.v1.OptionsR\aoptions\x12\x16\n" +
 	"\x06cancel\x18\x06 \x01(\bR\x06cancel\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x12\x19\n" +
-	"\bsince_ms\x18\t \x01(\x03R\asinceMsJ\x04\b\a\x10\b\"\xa8\x02\n" +
+	"\bsince_ms\x18\t \x01(\x03R\asinceMs\x12 \n" +
+	"\vtraceparent\x18\n" +
+	" \x01(\tR\vtraceparentJ\x04\b\a\x10\b\"\xa8\x02\n" +
 	"\rMachineTended\x12.\n" +
 	"\amachine\x18\x01 \x01(\v2\x14.holdfast.v1.MachineR\amachine\x12\x1e\n" +
 	"\vnext_due_ms\x18\x02 \x01(\x03R\tnextDueMs\x12&\n" +

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/topics"
 )
 
 const (
@@ -60,8 +61,26 @@ func (in *In) origin() origin {
 	return origin{stamps: h.Get(stampHeader), start: in.start, wait: in.start.Sub(in.Time), trace: traceOf(in.Context, h.Get(traceHeader))}
 }
 
-// timed is o for an event of which its stage says how long it took.
-func (r *runner) timed(o origin, took time.Duration) origin {
+// of is o for an event that says more of itself than the others do, else nil: how
+// long it took, or that it is of another trace than the input.
+func (o origin) of(e topics.Event) *origin {
+	_, timed := e.Took()
+	other := e.Trace() != "" && !sameTrace(e.Trace(), string(o.trace))
+	if !timed && !other {
+		return nil
+	}
+	if other {
+		o.trace = []byte(e.Trace())
+	}
+	return &o
+}
+
+// timed is o with the time that the event says.
+func (r *runner) timed(o origin, e topics.Event) origin {
+	took, ok := e.Took()
+	if !ok {
+		return o
+	}
 	o.took = &took
 	if o.start.IsZero() {
 		o.start = r.env.Now().Add(-took)
