@@ -511,9 +511,9 @@ type BackupQueued struct {
 	Machine       *Machine               `protobuf:"bytes,4,opt,name=machine,proto3" json:"machine,omitempty"`
 	Options       *Options               `protobuf:"bytes,5,opt,name=options,proto3" json:"options,omitempty"`
 	Cancel        bool                   `protobuf:"varint,6,opt,name=cancel,proto3" json:"cancel,omitempty"`
-	Refused       bool                   `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"` // backup = job: the job as a whole, or a name of it, is refused
 	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	SinceMs       int64                  `protobuf:"varint,9,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	Traceparent   string                 `protobuf:"bytes,10,opt,name=traceparent,proto3" json:"traceparent,omitempty"` // as the intake had it; Run carries it on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -590,13 +590,6 @@ func (x *BackupQueued) GetCancel() bool {
 	return false
 }
 
-func (x *BackupQueued) GetRefused() bool {
-	if x != nil {
-		return x.Refused
-	}
-	return false
-}
-
 func (x *BackupQueued) GetReason() string {
 	if x != nil {
 		return x.Reason
@@ -609,6 +602,13 @@ func (x *BackupQueued) GetSinceMs() int64 {
 		return x.SinceMs
 	}
 	return 0
+}
+
+func (x *BackupQueued) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 // MachineTended is the scheduler's memory of one machine.
@@ -725,7 +725,6 @@ type OpenRun struct {
 	State         OpenRun_State          `protobuf:"varint,8,opt,name=state,proto3,enum=holdfast.v1.OpenRun_State" json:"state,omitempty"`
 	Counted       uint32                 `protobuf:"varint,9,opt,name=counted,proto3" json:"counted,omitempty"`                             // attempts that count towards the five
 	Reason        string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`                               // why the last attempt ended
-	Freeing       [][]byte               `protobuf:"bytes,11,rep,name=freeing,proto3" json:"freeing,omitempty"`                             // leases of this backup whose slots are not free yet
 	LeasedMs      int64                  `protobuf:"varint,12,opt,name=leased_ms,json=leasedMs,proto3" json:"leased_ms,omitempty"`          // first lease: the window counts from here
 	WindowBytes   uint64                 `protobuf:"varint,13,opt,name=window_bytes,json=windowBytes,proto3" json:"window_bytes,omitempty"` // as leased said it, so that it can be said again
 	Status        Status                 `protobuf:"varint,14,opt,name=status,proto3,enum=holdfast.v1.Status" json:"status,omitempty"`      // withdrawn: as what; judged: the verdict
@@ -832,13 +831,6 @@ func (x *OpenRun) GetReason() string {
 		return x.Reason
 	}
 	return ""
-}
-
-func (x *OpenRun) GetFreeing() [][]byte {
-	if x != nil {
-		return x.Freeing
-	}
-	return nil
 }
 
 func (x *OpenRun) GetLeasedMs() int64 {
@@ -1666,17 +1658,18 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"shareBytes\x12!\n" +
 	"\fwindow_bytes\x18\x03 \x01(\x04R\vwindowBytes\x12\x1b\n" +
 	"\tlisted_ms\x18\x04 \x01(\x03R\blistedMs\x12\x1a\n" +
-	"\bmachines\x18\x05 \x01(\rR\bmachines\"\xa7\x02\n" +
+	"\bmachines\x18\x05 \x01(\rR\bmachines\"\xb5\x02\n" +
 	"\fBackupQueued\x12\"\n" +
 	"\x03job\x18\x01 \x01(\v2\x10.holdfast.v1.JobR\x03job\x12\x16\n" +
 	"\x06backup\x18\x02 \x01(\fR\x06backup\x12\x16\n" +
 	"\x06tenant\x18\x03 \x01(\tR\x06tenant\x12.\n" +
 	"\amachine\x18\x04 \x01(\v2\x14.holdfast.v1.MachineR\amachine\x12.\n" +
 	"\aoptions\x18\x05 \x01(\v2\x14.holdfast.v1.OptionsR\aoptions\x12\x16\n" +
-	"\x06cancel\x18\x06 \x01(\bR\x06cancel\x12\x18\n" +
-	"\arefused\x18\a \x01(\bR\arefused\x12\x16\n" +
+	"\x06cancel\x18\x06 \x01(\bR\x06cancel\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x12\x19\n" +
-	"\bsince_ms\x18\t \x01(\x03R\asinceMs\"\xa8\x02\n" +
+	"\bsince_ms\x18\t \x01(\x03R\asinceMs\x12 \n" +
+	"\vtraceparent\x18\n" +
+	" \x01(\tR\vtraceparentJ\x04\b\a\x10\b\"\xa8\x02\n" +
 	"\rMachineTended\x12.\n" +
 	"\amachine\x18\x01 \x01(\v2\x14.holdfast.v1.MachineR\amachine\x12\x1e\n" +
 	"\vnext_due_ms\x18\x02 \x01(\x03R\tnextDueMs\x12&\n" +
@@ -1685,7 +1678,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\apending\x18\x05 \x03(\v2\x19.holdfast.v1.BackupQueuedR\apending\x12\x12\n" +
 	"\x04done\x18\x06 \x03(\fR\x04done\x12\x14\n" +
 	"\x05fails\x18\a \x01(\rR\x05fails\x12\x16\n" +
-	"\x06writer\x18\b \x01(\fR\x06writer\"\x83\x05\n" +
+	"\x06writer\x18\b \x01(\fR\x06writer\"\xef\x04\n" +
 	"\aOpenRun\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12/\n" +
 	"\x05order\x18\x02 \x01(\v2\x19.holdfast.v1.BackupQueuedR\x05order\x12&\n" +
@@ -1700,8 +1693,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\x05state\x18\b \x01(\x0e2\x1a.holdfast.v1.OpenRun.StateR\x05state\x12\x18\n" +
 	"\acounted\x18\t \x01(\rR\acounted\x12\x16\n" +
 	"\x06reason\x18\n" +
-	" \x01(\tR\x06reason\x12\x18\n" +
-	"\afreeing\x18\v \x03(\fR\afreeing\x12\x1b\n" +
+	" \x01(\tR\x06reason\x12\x1b\n" +
 	"\tleased_ms\x18\f \x01(\x03R\bleasedMs\x12!\n" +
 	"\fwindow_bytes\x18\r \x01(\x04R\vwindowBytes\x12+\n" +
 	"\x06status\x18\x0e \x01(\x0e2\x13.holdfast.v1.StatusR\x06status\x12\x1d\n" +
@@ -1712,7 +1704,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\fSTATE_LEASED\x10\x01\x12\x11\n" +
 	"\rSTATE_BACKOFF\x10\x02\x12\x13\n" +
 	"\x0fSTATE_WITHDRAWN\x10\x03\x12\x10\n" +
-	"\fSTATE_JUDGED\x10\x04\"\xda\x04\n" +
+	"\fSTATE_JUDGED\x10\x04J\x04\b\v\x10\f\"\xda\x04\n" +
 	"\fBackupLeased\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x122\n" +
 	"\x04verb\x18\x02 \x01(\x0e2\x1e.holdfast.v1.BackupLeased.VerbR\x04verb\x12+\n" +

@@ -1057,7 +1057,6 @@ type RestoreOpen struct {
 	Restore       []byte                 `protobuf:"bytes,1,opt,name=restore,proto3" json:"restore,omitempty"`
 	Request       []byte                 `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"` // the event's data, as it came
 	Phase         RestoreOpen_Phase      `protobuf:"varint,3,opt,name=phase,proto3,enum=holdfast.v1.RestoreOpen_Phase" json:"phase,omitempty"`
-	Done          []*RestoredRange       `protobuf:"bytes,4,rep,name=done,proto3" json:"done,omitempty"`
 	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	SinceMs       int64                  `protobuf:"varint,6,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
 	Bytes         uint64                 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
@@ -1119,13 +1118,6 @@ func (x *RestoreOpen) GetPhase() RestoreOpen_Phase {
 	return RestoreOpen_PHASE_UNSPECIFIED
 }
 
-func (x *RestoreOpen) GetDone() []*RestoredRange {
-	if x != nil {
-		return x.Done
-	}
-	return nil
-}
-
 func (x *RestoreOpen) GetReason() string {
 	if x != nil {
 		return x.Reason
@@ -1166,66 +1158,6 @@ func (x *RestoreOpen) GetSource() string {
 		return x.Source
 	}
 	return ""
-}
-
-type RestoredRange struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	File          uint32                 `protobuf:"varint,1,opt,name=file,proto3" json:"file,omitempty"`
-	FirstByte     uint64                 `protobuf:"varint,2,opt,name=first_byte,json=firstByte,proto3" json:"first_byte,omitempty"`
-	LengthBytes   uint64                 `protobuf:"varint,3,opt,name=length_bytes,json=lengthBytes,proto3" json:"length_bytes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RestoredRange) Reset() {
-	*x = RestoredRange{}
-	mi := &file_holdfast_v1_page_proto_msgTypes[11]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RestoredRange) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RestoredRange) ProtoMessage() {}
-
-func (x *RestoredRange) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_page_proto_msgTypes[11]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RestoredRange.ProtoReflect.Descriptor instead.
-func (*RestoredRange) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_page_proto_rawDescGZIP(), []int{11}
-}
-
-func (x *RestoredRange) GetFile() uint32 {
-	if x != nil {
-		return x.File
-	}
-	return 0
-}
-
-func (x *RestoredRange) GetFirstByte() uint64 {
-	if x != nil {
-		return x.FirstByte
-	}
-	return 0
-}
-
-func (x *RestoredRange) GetLengthBytes() uint64 {
-	if x != nil {
-		return x.LengthBytes
-	}
-	return 0
 }
 
 var File_holdfast_v1_page_proto protoreflect.FileDescriptor
@@ -1321,12 +1253,11 @@ const file_holdfast_v1_page_proto_rawDesc = "" +
 	"\x03why\x18\x04 \x01(\tR\x03why\x12\x1d\n" +
 	"\n" +
 	"free_bytes\x18\x05 \x01(\x04R\tfreeBytes\x12\x16\n" +
-	"\x06quorum\x18\x06 \x01(\bR\x06quorum\"\xa1\x03\n" +
+	"\x06quorum\x18\x06 \x01(\bR\x06quorum\"\xf7\x02\n" +
 	"\vRestoreOpen\x12\x18\n" +
 	"\arestore\x18\x01 \x01(\fR\arestore\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\fR\arequest\x124\n" +
-	"\x05phase\x18\x03 \x01(\x0e2\x1e.holdfast.v1.RestoreOpen.PhaseR\x05phase\x12.\n" +
-	"\x04done\x18\x04 \x03(\v2\x1a.holdfast.v1.RestoredRangeR\x04done\x12\x16\n" +
+	"\x05phase\x18\x03 \x01(\x0e2\x1e.holdfast.v1.RestoreOpen.PhaseR\x05phase\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x19\n" +
 	"\bsince_ms\x18\x06 \x01(\x03R\asinceMs\x12\x14\n" +
 	"\x05bytes\x18\a \x01(\x04R\x05bytes\x12\x12\n" +
@@ -1339,12 +1270,7 @@ const file_holdfast_v1_page_proto_rawDesc = "" +
 	"\rPHASE_RUNNING\x10\x01\x12\x13\n" +
 	"\x0fPHASE_COMPLETED\x10\x02\x12\x10\n" +
 	"\fPHASE_FAILED\x10\x03\x12\x11\n" +
-	"\rPHASE_REFUSED\x10\x04\"e\n" +
-	"\rRestoredRange\x12\x12\n" +
-	"\x04file\x18\x01 \x01(\rR\x04file\x12\x1d\n" +
-	"\n" +
-	"first_byte\x18\x02 \x01(\x04R\tfirstByte\x12!\n" +
-	"\flength_bytes\x18\x03 \x01(\x04R\vlengthBytesB5Z3github.com/holdfast-backup/holdfast/schemas;schemasb\x06proto3"
+	"\rPHASE_REFUSED\x10\x04J\x04\b\x04\x10\x05B5Z3github.com/holdfast-backup/holdfast/schemas;schemasb\x06proto3"
 
 var (
 	file_holdfast_v1_page_proto_rawDescOnce sync.Once
@@ -1359,7 +1285,7 @@ func file_holdfast_v1_page_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_page_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_holdfast_v1_page_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_holdfast_v1_page_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_holdfast_v1_page_proto_goTypes = []any{
 	(EpochTurned_Turn)(0),  // 0: holdfast.v1.EpochTurned.Turn
 	(RestoreOpen_Phase)(0), // 1: holdfast.v1.RestoreOpen.Phase
@@ -1374,47 +1300,45 @@ var file_holdfast_v1_page_proto_goTypes = []any{
 	(*EpochTurned)(nil),    // 10: holdfast.v1.EpochTurned
 	(*TargetTurned)(nil),   // 11: holdfast.v1.TargetTurned
 	(*RestoreOpen)(nil),    // 12: holdfast.v1.RestoreOpen
-	(*RestoredRange)(nil),  // 13: holdfast.v1.RestoredRange
-	(*FileExported)(nil),   // 14: holdfast.v1.FileExported
-	(*Verdict)(nil),        // 15: holdfast.v1.Verdict
-	(*Run)(nil),            // 16: holdfast.v1.Run
-	(*Pack)(nil),           // 17: holdfast.v1.Pack
-	(*Totals)(nil),         // 18: holdfast.v1.Totals
-	(*ClosedExtent)(nil),   // 19: holdfast.v1.ClosedExtent
-	(*BackupLeased)(nil),   // 20: holdfast.v1.BackupLeased
-	(*Machine)(nil),        // 21: holdfast.v1.Machine
-	(*Places)(nil),         // 22: holdfast.v1.Places
-	(*Job)(nil),            // 23: holdfast.v1.Job
+	(*FileExported)(nil),   // 13: holdfast.v1.FileExported
+	(*Verdict)(nil),        // 14: holdfast.v1.Verdict
+	(*Run)(nil),            // 15: holdfast.v1.Run
+	(*Pack)(nil),           // 16: holdfast.v1.Pack
+	(*Totals)(nil),         // 17: holdfast.v1.Totals
+	(*ClosedExtent)(nil),   // 18: holdfast.v1.ClosedExtent
+	(*BackupLeased)(nil),   // 19: holdfast.v1.BackupLeased
+	(*Machine)(nil),        // 20: holdfast.v1.Machine
+	(*Places)(nil),         // 21: holdfast.v1.Places
+	(*Job)(nil),            // 22: holdfast.v1.Job
 }
 var file_holdfast_v1_page_proto_depIdxs = []int32{
 	3,  // 0: holdfast.v1.PageFiled.pages:type_name -> holdfast.v1.FiledPages
 	5,  // 1: holdfast.v1.PageFiled.lease:type_name -> holdfast.v1.LeaseSeen
-	14, // 2: holdfast.v1.PageFiled.file:type_name -> holdfast.v1.FileExported
+	13, // 2: holdfast.v1.PageFiled.file:type_name -> holdfast.v1.FileExported
 	6,  // 3: holdfast.v1.PageFiled.completing:type_name -> holdfast.v1.Completing
-	15, // 4: holdfast.v1.PageFiled.verdict:type_name -> holdfast.v1.Verdict
+	14, // 4: holdfast.v1.PageFiled.verdict:type_name -> holdfast.v1.Verdict
 	7,  // 5: holdfast.v1.PageFiled.part:type_name -> holdfast.v1.PointPart
-	16, // 6: holdfast.v1.FiledPages.run:type_name -> holdfast.v1.Run
-	17, // 7: holdfast.v1.FiledPages.map_pack:type_name -> holdfast.v1.Pack
+	15, // 6: holdfast.v1.FiledPages.run:type_name -> holdfast.v1.Run
+	16, // 7: holdfast.v1.FiledPages.map_pack:type_name -> holdfast.v1.Pack
 	4,  // 8: holdfast.v1.FiledPages.runs:type_name -> holdfast.v1.FiledRun
-	18, // 9: holdfast.v1.FiledPages.totals:type_name -> holdfast.v1.Totals
-	19, // 10: holdfast.v1.FiledPages.closed:type_name -> holdfast.v1.ClosedExtent
-	20, // 11: holdfast.v1.LeaseSeen.leased:type_name -> holdfast.v1.BackupLeased
-	16, // 12: holdfast.v1.Completing.run:type_name -> holdfast.v1.Run
-	15, // 13: holdfast.v1.Completing.verdict:type_name -> holdfast.v1.Verdict
-	16, // 14: holdfast.v1.PlacesFiled.run:type_name -> holdfast.v1.Run
-	21, // 15: holdfast.v1.PlacesFiled.machine:type_name -> holdfast.v1.Machine
-	17, // 16: holdfast.v1.PlacesFiled.map_pack:type_name -> holdfast.v1.Pack
-	22, // 17: holdfast.v1.PlacesFiled.cut:type_name -> holdfast.v1.Places
+	17, // 9: holdfast.v1.FiledPages.totals:type_name -> holdfast.v1.Totals
+	18, // 10: holdfast.v1.FiledPages.closed:type_name -> holdfast.v1.ClosedExtent
+	19, // 11: holdfast.v1.LeaseSeen.leased:type_name -> holdfast.v1.BackupLeased
+	15, // 12: holdfast.v1.Completing.run:type_name -> holdfast.v1.Run
+	14, // 13: holdfast.v1.Completing.verdict:type_name -> holdfast.v1.Verdict
+	15, // 14: holdfast.v1.PlacesFiled.run:type_name -> holdfast.v1.Run
+	20, // 15: holdfast.v1.PlacesFiled.machine:type_name -> holdfast.v1.Machine
+	16, // 16: holdfast.v1.PlacesFiled.map_pack:type_name -> holdfast.v1.Pack
+	21, // 17: holdfast.v1.PlacesFiled.cut:type_name -> holdfast.v1.Places
 	9,  // 18: holdfast.v1.PlacesFiled.runs:type_name -> holdfast.v1.PlaceRun
-	23, // 19: holdfast.v1.PlacesFiled.job:type_name -> holdfast.v1.Job
+	22, // 19: holdfast.v1.PlacesFiled.job:type_name -> holdfast.v1.Job
 	0,  // 20: holdfast.v1.EpochTurned.turn:type_name -> holdfast.v1.EpochTurned.Turn
 	1,  // 21: holdfast.v1.RestoreOpen.phase:type_name -> holdfast.v1.RestoreOpen.Phase
-	13, // 22: holdfast.v1.RestoreOpen.done:type_name -> holdfast.v1.RestoredRange
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_page_proto_init() }
@@ -1440,7 +1364,7 @@ func file_holdfast_v1_page_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_page_proto_rawDesc), len(file_holdfast_v1_page_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -120,10 +120,11 @@ func (Options_Quiesce) EnumDescriptor() ([]byte, []int) {
 // that no record of a dead attempt can be taken for one of a living.
 type Run struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Backup        []byte                 `protobuf:"bytes,1,opt,name=backup,proto3" json:"backup,omitempty"`    // UUID
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"` // from 1
-	Lease         []byte                 `protobuf:"bytes,3,opt,name=lease,proto3" json:"lease,omitempty"`      // UUID: two attempts of one number still differ
-	Epoch         uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`     // the vault's epoch when the lease was granted
+	Backup        []byte                 `protobuf:"bytes,1,opt,name=backup,proto3" json:"backup,omitempty"`           // UUID
+	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`        // from 1
+	Lease         []byte                 `protobuf:"bytes,3,opt,name=lease,proto3" json:"lease,omitempty"`             // UUID: two attempts of one number still differ
+	Epoch         uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`            // the vault's epoch when the lease was granted
+	Traceparent   string                 `protobuf:"bytes,5,opt,name=traceparent,proto3" json:"traceparent,omitempty"` // W3C, of the request: for what is told when no record is handled
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -184,6 +185,13 @@ func (x *Run) GetEpoch() uint64 {
 		return x.Epoch
 	}
 	return 0
+}
+
+func (x *Run) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 // Job is one request, of one or many machines.
@@ -650,12 +658,13 @@ var File_holdfast_v1_run_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_run_proto_rawDesc = "" +
 	"\n" +
-	"\x15holdfast/v1/run.proto\x12\vholdfast.v1\"c\n" +
+	"\x15holdfast/v1/run.proto\x12\vholdfast.v1\"\x85\x01\n" +
 	"\x03Run\x12\x16\n" +
 	"\x06backup\x18\x01 \x01(\fR\x06backup\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
 	"\x05lease\x18\x03 \x01(\fR\x05lease\x12\x14\n" +
-	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"%\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12 \n" +
+	"\vtraceparent\x18\x05 \x01(\tR\vtraceparent\"%\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x0e\n" +
 	"\x02of\x18\x02 \x01(\rR\x02of\"E\n" +

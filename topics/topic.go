@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/holdfast-backup/holdfast/schemas"
 )
 
 // Kind says how long a topic's records are kept, and for whom they are.
@@ -69,6 +71,10 @@ type Event struct {
 	Key, Value []byte // Value is nil in a tombstone
 	Part       int32  // the partition, or -1 to let the key decide
 	Headers    map[string]string
+
+	took  time.Duration // see Took
+	timed bool
+	trace string // see Trace
 }
 
 // Event encodes v for t under key. A table's key is its row's name.
@@ -77,7 +83,11 @@ func (t Topic[T]) Event(key []byte, v T) Event {
 	if err != nil {
 		panic(fmt.Sprintf("topics: encode %s: %v", t.Name, err)) // invalid UTF-8 in a string field: our bug
 	}
-	return Event{Topic: t.Spec, Key: key, Value: b, Part: -1}
+	e := Event{Topic: t.Spec, Key: key, Value: b, Part: -1}
+	if of, ok := any(v).(interface{ GetRun() *schemas.Run }); ok {
+		e = e.Of(of.GetRun())
+	}
+	return e
 }
 
 // Gone is the tombstone of a table's row.
@@ -91,6 +101,12 @@ func (t Raw) Event(key, value []byte, headers map[string]string) Event {
 // To sends e to one partition, whatever its key: for rows that are routed by
 // what they hold and compacted by what they are.
 func (e Event) To(part int32) Event { e.Part = part; return e }
+
+// Of makes e part of the trace of a run; what carries its run is so by itself.
+func (e Event) Of(run *schemas.Run) Event { e.trace = run.GetTraceparent(); return e }
+
+// Trace is the W3C trace context of the run that e is of, or empty.
+func (e Event) Trace() string { return e.trace }
 
 // For sends e to the topic of another region than the stage's.
 func (e Event) For(region string) Event { e.Region = region; return e }

@@ -3,6 +3,7 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -35,6 +36,14 @@ func (c *Config) check() (bad Findings) {
 	}
 	if d := c.Keys.Dir; d != "" && isFile(d) {
 		say("keys.dir", "%s is a file, not a folder", d)
+	}
+	if c.Traces.Share <= 0 || c.Traces.Share > 1 {
+		say("traces.share", "%v is no share: above 0, at most 1", c.Traces.Share)
+	}
+	if e := c.Traces.Endpoint; e != "" {
+		if u, err := url.Parse(e); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			say("traces.endpoint", "%q is no URL as http://localhost:4318/v1/traces", e)
+		}
 	}
 	if c.Limits.Workers < 0 {
 		say("limits.workers", "%d is below zero", c.Limits.Workers)

@@ -24,6 +24,7 @@ type Config struct {
 	Ledger  Ledger         `yaml:"ledger"`
 	Restore Restore        `yaml:"restore"`
 	Metrics Metrics        `yaml:"metrics"`
+	Traces  Traces         `yaml:"traces"`
 	Stages  map[string]any `yaml:"stages"` // each stage decodes its own, strictly: see Section
 }
 
@@ -147,5 +148,17 @@ type Restore struct {
 
 // Metrics is where Prometheus and health checks ask.
 type Metrics struct {
-	Listen string `yaml:"listen"` // host:port; empty: nowhere
+	// Listen is host:port. Default: nowhere, and for up a loopback port that it keeps.
+	Listen string `yaml:"listen"`
+}
+
+// Traces sends spans, one for each record handled: all of one request are one trace.
+type Traces struct {
+	// Endpoint is the URL of an OTLP/HTTP collector, with its path:
+	// http://localhost:4318/v1/traces. Default: none, and no spans are made.
+	Endpoint string `yaml:"endpoint"`
+	// Share of requests that are traced, above 0 and at most 1; a request that comes
+	// with a trace context has decided itself. Default 0.01: a backup of 100 GB is 6,000
+	// extents, and about ten spans each.
+	Share float64 `yaml:"share"`
 }

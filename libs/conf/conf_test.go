@@ -84,6 +84,9 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"key file", "stages:", "keys: {passphrase_file: nokey}\nstages:", "keys.passphrase_file: stat"},
 		{"grid", "shards:", "grid: 48KiB\n  shards:", "vault.grid: 48KiB is no power of two"},
 		{"compression", "shards:", "compression: rar\n  shards:", `"rar" is not one of`},
+		{"endpoint", "stages:", "traces: {endpoint: 'localhost:4318'}\nstages:", `:13: traces.endpoint: "localhost:4318" is no URL`},
+		{"share", "stages:", "traces: {share: 1.5}\nstages:", `traces.share: 1.5 is no share`},
+		{"traces", "stages:", "traces: {endpint: x}\nstages:", `unknown field "endpint"`},
 		{"not yaml", "region: eu-1", "region: [", "holdfast.yaml:"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -88,6 +88,7 @@ func (c *Config) fill() {
 		s.Every = cmp.Or(s.Every, Duration(5*time.Minute))
 		s.Limits.Snapshots = cmp.Or(s.Limits.Snapshots, 4)
 	}
+	c.Traces.Share = cmp.Or(c.Traces.Share, 0.01)
 	c.Ledger.KeepPlaces = cmp.Or(c.Ledger.KeepPlaces, Duration(7*24*time.Hour))
 }
 

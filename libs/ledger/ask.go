@@ -61,15 +61,17 @@ type Load struct {
 	WaitMs, BusyMs         float64
 	WaitShare              float64   // of what data waits on its way through the region
 	BusyQuantilesMs        []float64 // p50, p95, p99
+	BusySeconds            float64   // in all, of all its workers
+	MBPerSecond            float64   // plain data per second of that; 0: it says no times, or speaks of no data
 }
 
 // Bottleneck says what each stage did in the last minutes; in each region that
 // which records wait for the longest is first.
 func (l *Ledger) Bottleneck(ctx context.Context, minutes int) (all []Load, err error) {
-	err = l.each(ctx, "bottleneck", []string{strconv.Itoa(minutes)}, "region, stage, records, errors, bytes, wait_ms, busy_ms, wait_share, busy_ms_p50_p95_p99",
+	err = l.each(ctx, "bottleneck", []string{strconv.Itoa(minutes)}, "region, stage, records, errors, bytes, wait_ms, busy_ms, wait_share, busy_ms_p50_p95_p99, busy_s, mb_per_s",
 		func(scan func(...any) error) error {
 			var d Load
-			err := scan(&d.Region, &d.Stage, &d.Records, &d.Errors, &d.Bytes, &d.WaitMs, &d.BusyMs, &d.WaitShare, &d.BusyQuantilesMs)
+			err := scan(&d.Region, &d.Stage, &d.Records, &d.Errors, &d.Bytes, &d.WaitMs, &d.BusyMs, &d.WaitShare, &d.BusyQuantilesMs, &d.BusySeconds, &d.MBPerSecond)
 			all = append(all, d)
 			return err
 		})

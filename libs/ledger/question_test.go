@@ -98,7 +98,7 @@ func TestQuestions(t *testing.T) {
 	}
 
 	loads, err := l.Bottleneck(ctx, 15)
-	if err != nil || len(loads) != 2 || loads[0].Stage != "sealer" || loads[0].WaitShare != 0.6 || loads[0].Errors != 1 || loads[1].Bytes != 1<<20 || loads[1].BusyQuantilesMs[0] != 1000 || loads[0].WaitMs != 6000 {
+	if err != nil || len(loads) != 2 || loads[0].Stage != "sealer" || loads[0].WaitShare != 0.6 || loads[0].Errors != 1 || loads[1].Bytes != 1<<20 || loads[1].BusyQuantilesMs[0] != 1000 || loads[0].WaitMs != 6000 || loads[1].BusySeconds == 0 || loads[1].MBPerSecond == 0 {
 		t.Errorf("bottleneck: %+v, %v", loads, err)
 	}
 

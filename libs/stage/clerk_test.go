@@ -20,12 +20,15 @@ var (
 func lease(name, phase string) topics.Event { return say(leased, name, phase) }
 
 // clerk owns a table of open jobs.
-type clerk struct{ open map[string]string }
+type clerk struct {
+	open map[string]string
+	at   *stage.Room
+}
 
 var late atomic.Int32 // holds shown as overdue
 
 var clerking = stage.Define("clerk", func(stage.Env) (func(*stage.Room) (*clerk, error), error) {
-	return func(*stage.Room) (*clerk, error) { return &clerk{map[string]string{}}, nil }, nil
+	return func(*stage.Room) (*clerk, error) { return &clerk{open: map[string]string{}}, nil }, nil
 },
 	stage.Own(open, func(c *clerk, key []byte, j words) {
 		if delete(c.open, string(key)); j != nil {
@@ -126,7 +129,7 @@ func TestABadRowStopsTheRoom(t *testing.T) {
 func TestARoomWithoutStreams(t *testing.T) {
 	var beats atomic.Int32
 	s := stage.Define("keeper", func(stage.Env) (func(*stage.Room) (*clerk, error), error) {
-		return func(*stage.Room) (*clerk, error) { return &clerk{map[string]string{}}, nil }, nil
+		return func(*stage.Room) (*clerk, error) { return &clerk{open: map[string]string{}}, nil }, nil
 	},
 		stage.Recall(open, func(c *clerk, key []byte, j words) { c.open[string(key)] = j.GetValue() }),
 		stage.Every(time.Minute, func(c *clerk, _ *stage.In) error {

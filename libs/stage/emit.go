@@ -26,6 +26,9 @@ func (m *member) records(events []topics.Event, from origin) []*kgo.Record {
 	recs := make([]*kgo.Record, len(events))
 	for i, e := range events {
 		headers := shared[:len(shared):len(shared)]
+		if of := from.of(e); of != nil {
+			headers = m.run.headers(m.run.timed(*of, e))
+		}
 		for k, v := range e.Headers {
 			headers = append(headers, kgo.RecordHeader{Key: k, Value: []byte(v)})
 		}

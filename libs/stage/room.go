@@ -44,7 +44,8 @@ func (m *Room) Context() context.Context { return m.ctx }
 
 // Emit writes events at once. A lost one ends the room, and so its inputs come
 // again; but an input that is done by then does not. What must be in the log
-// before an input is done goes through In.Emit, a Hold or Put.
+// before an input is done goes through In.Emit, a Hold or Put. Events that no input
+// led to carry a stamp only if they say how long they took (topics.Took).
 func (m *Room) Emit(events ...topics.Event) {
 	for _, e := range events {
 		m.mem.run.declared(e)

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/topics"
 )
 
 const (
@@ -48,7 +49,8 @@ type origin struct {
 	stamps []byte    // of the input, encoded
 	start  time.Time // of the handler; zero: there is no input
 	wait   time.Duration
-	trace  []byte // W3C trace context
+	trace  []byte         // W3C trace context
+	took   *time.Duration // what the stage says of itself; nil: since start
 }
 
 func (in *In) origin() origin {
@@ -56,7 +58,34 @@ func (in *In) origin() origin {
 		return origin{trace: traceOf(in.Context, nil)}
 	}
 	h := Headers(in.rec.Headers)
-	return origin{h.Get(stampHeader), in.start, in.start.Sub(in.Time), traceOf(in.Context, h.Get(traceHeader))}
+	return origin{stamps: h.Get(stampHeader), start: in.start, wait: in.start.Sub(in.Time), trace: traceOf(in.Context, h.Get(traceHeader))}
+}
+
+// of is o for an event that says more of itself than the others do, else nil: how
+// long it took, or that it is of another trace than the input.
+func (o origin) of(e topics.Event) *origin {
+	_, timed := e.Took()
+	other := e.Trace() != "" && !sameTrace(e.Trace(), string(o.trace))
+	if !timed && !other {
+		return nil
+	}
+	if other {
+		o.trace = []byte(e.Trace())
+	}
+	return &o
+}
+
+// timed is o with the time that the event says.
+func (r *runner) timed(o origin, e topics.Event) origin {
+	took, ok := e.Took()
+	if !ok {
+		return o
+	}
+	o.took = &took
+	if o.start.IsZero() {
+		o.start = r.env.Now().Add(-took)
+	}
+	return o
 }
 
 // headers of what is emitted now. A message's encoding is the concatenation of
@@ -64,8 +93,12 @@ func (in *In) origin() origin {
 func (r *runner) headers(o origin) []kgo.RecordHeader {
 	var hs []kgo.RecordHeader
 	if !o.start.IsZero() {
+		busy := r.env.Now().Sub(o.start)
+		if o.took != nil {
+			busy = *o.took
+		}
 		own, err := proto.Marshal(&schemas.Stamps{Stamps: []*schemas.Stamp{{
-			Stage: r.stage.Name, StartUs: o.start.UnixMicro(), BusyUs: r.env.Now().Sub(o.start).Microseconds(),
+			Stage: r.stage.Name, StartUs: o.start.UnixMicro(), BusyUs: busy.Microseconds(),
 			WaitUs: max(0, o.wait.Microseconds()), Worker: r.env.Worker,
 		}}})
 		if err != nil {

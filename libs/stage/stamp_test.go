@@ -1,6 +1,7 @@
 package stage_test
 
 import (
+	"maps"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/stage/stagetest"
 	"github.com/holdfast-backup/holdfast/libs/watch"
+	"github.com/holdfast-backup/holdfast/topics"
 )
 
 // relay hands on what it gets, at once or after a hold, and some of it abroad.
@@ -16,12 +18,21 @@ var relay = stage.Define("relay", func(env stage.Env) (func(*stage.Room) (*clerk
 	if env.Parts(open.Spec) != 2 {
 		panic("open is called before the counts are known")
 	}
-	return func(*stage.Room) (*clerk, error) { return &clerk{}, nil }, nil
-}, stage.On(leased, func(_ *clerk, in *stage.In, j words) error {
+	return func(at *stage.Room) (*clerk, error) { return &clerk{at: at}, nil }, nil
+}, stage.On(leased, func(c *clerk, in *stage.In, j words) error {
 	time.Sleep(40 * time.Millisecond)
 	if j.Value == "held" {
 		h := in.Hold()
 		time.AfterFunc(time.Second, func() { h.Release(say(open, "held", "x")) })
+		return nil
+	}
+	if j.Value == "measured" {
+		h := in.Hold()
+		time.AfterFunc(time.Second, func() {
+			h.Release(topics.Took(30*time.Millisecond, say(open, "held/1", "x"), say(open, "held/2", "x"))...)
+			c.at.Emit(topics.Took(20*time.Millisecond, say(open, "room", "x"))...)
+			c.at.Emit(say(open, "silent", "x"))
+		})
 		return nil
 	}
 	in.Emit(say(open, j.Value, "x").To(1))
@@ -66,6 +77,30 @@ func TestTheWayOfARecordRidesWithIt(t *testing.T) {
 			if own := stamps[want-1]; own.Stage != "relay" || own.BusyUs < busy || own.BusyUs > busy+20_000 || own.Worker != "member-1" || own.StartUs == 0 || own.WaitUs < 0 {
 				b.T.Errorf("%s is stamped %v", rec.Key, own)
 			}
+		}
+	})
+}
+
+// A stage that works beside its rooms says itself how long: each of several records
+// has its part, and a record that no input led to has a stamp at all.
+func TestStageSaysHowLongItTook(t *testing.T) {
+	stagetest.Run(t, 0, relay, 2, func(b *stagetest.Bench) {
+		b.Join(0)
+		b.Send(lease("a", "measured"))
+		b.Settled()
+		got := map[string]int64{}
+		for _, rec := range b.Records(open.In(stagetest.Region)) {
+			stamps, err := stage.StampsOf(rec.Headers)
+			if err != nil {
+				b.T.Fatal(err)
+			}
+			got[string(rec.Key)] = -1
+			if len(stamps) == 1 && stamps[0].Worker == "member-1" && stamps[0].StartUs > 0 {
+				got[string(rec.Key)] = stamps[0].BusyUs
+			}
+		}
+		if want := map[string]int64{"held/1": 15_000, "held/2": 15_000, "room": 20_000, "silent": -1}; !maps.Equal(got, want) {
+			b.T.Errorf("busy for %v us, want %v", got, want)
 		}
 	})
 }

@@ -33,6 +33,17 @@ func traced(ctx context.Context, parent []byte) context.Context {
 	return w3c.Extract(ctx, &one{parent})
 }
 
+// traceEnd is where the id of the trace ends in a trace context.
+const traceEnd = len("00-") + 32
+
+func sameTrace(a, b string) bool {
+	return len(a) >= traceEnd && len(b) >= traceEnd && a[:traceEnd] == b[:traceEnd]
+}
+
+// Trace is the W3C trace context that the consequences of this input belong to: for
+// rows, whose consequences come when no record is handled. Empty: it is of no trace.
+func (in *In) Trace() string { return string(in.origin().trace) }
+
 // traceOf returns what to write: the span of ctx, or the parent's own words
 // where nobody has made a span of it.
 func traceOf(ctx context.Context, parent []byte) []byte {

@@ -26,7 +26,7 @@ func TestPackIDComesBack(t *testing.T) {
 			t.Errorf("from %s: %s, %v, %v", p.MapPrefix(), q, isMap, err)
 		}
 	}
-	if NewPackID(1) == NewPackID(1) {
+	if p, q := NewPackID(1), NewPackID(1); p == q {
 		t.Error("two fresh ids are one")
 	}
 	a, b := PackID{Birth: 9}, PackID{Birth: 10}

@@ -154,14 +154,6 @@ func parseHead(b []byte) (h PageHead, rest []byte, err error) {
 	return h, b, nil
 }
 
-func (p *Page) append(dst []byte) ([]byte, error) {
-	h, no, err := p.head()
-	if err != nil {
-		return dst, err
-	}
-	return h.appendPage(dst, p, no), nil
-}
-
 func (h *PageHead) appendPage(dst []byte, p *Page, no [cut.PagePlaces]uint16) []byte {
 	dst = h.append(dst)
 	for i, e := range p.Places {

@@ -240,6 +240,45 @@ func TestRestoreGoesOn(t *testing.T) {
 	if err := r.RestoreFile(t.Context(), p, p.Files[0], path, false, nil); !errors.Is(err, os.ErrExist) {
 		t.Errorf("a file was restored over: %v", err)
 	}
+	link := filepath.Join(t.TempDir(), "disk")
+	l.must(os.Symlink(path, link+partial))
+	if err := r.RestoreFile(t.Context(), p, p.Files[0], link, false, nil); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a file was restored through a link: %v", err)
+	}
+}
+
+// A restore that was cut off behind its last step is known by its file alone, and
+// leaves nothing beside it; a file that differs in one byte is another's.
+func TestRestoredIsKnown(t *testing.T) {
+	l := newLibrary(t, 2, 1)
+	r := l.reader()
+	p, err := r.Point(t.Context(), l.path)
+	l.must(err)
+	path := filepath.Join(t.TempDir(), "disk")
+	want := func(is bool, what string) {
+		t.Helper()
+		if got, err := r.Restored(t.Context(), p, p.Files[0], path); err != nil || got != is {
+			t.Errorf("%s: %t, %v", what, got, err)
+		}
+	}
+	want(false, "no file")
+	l.must(os.WriteFile(path, l.disk, 0o600))
+	l.must(os.Link(path, path+partial))
+	want(true, "a whole file")
+	if _, err := os.Lstat(path + partial); err == nil {
+		t.Error("its other name is left")
+	}
+	for what, at := range map[string]int{"data": 6 * testGrid, "a hole": 4*testGrid + 7, "the end": len(l.disk) - 1} {
+		other := bytes.Clone(l.disk)
+		other[at] ^= 1
+		l.must(os.WriteFile(path, other, 0o600))
+		want(false, what)
+		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, other) {
+			t.Errorf("%s: the file was written to: %v", what, err)
+		}
+	}
+	l.must(os.WriteFile(path, append(bytes.Clone(l.disk), 0), 0o600))
+	want(false, "one byte more")
 }
 
 func TestVerifyFindsWhatIsWrong(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,6 +34,9 @@ func (r *Reader) RestoreFile(ctx context.Context, p *Point, f *schemas.PointFile
 		return fmt.Errorf("restore %s: %w", f.Name, err)
 	}
 	tmp := path + partial
+	if st, err := os.Lstat(tmp); err == nil && !st.Mode().IsRegular() { // a link would lead elsewhere
+		return fmt.Errorf("restore %s: %s is no regular file: %w", f.Name, tmp, fs.ErrExist)
+	}
 	to, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", f.Name, err)
@@ -41,9 +45,6 @@ func (r *Reader) RestoreFile(ctx context.Context, p *Point, f *schemas.PointFile
 	st, err := to.Stat()
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", f.Name, err)
-	}
-	if !st.Mode().IsRegular() {
-		return fmt.Errorf("restore %s: %s is no regular file", f.Name, tmp)
 	}
 	if err := to.Truncate(int64(f.SizeBytes)); err != nil {
 		return fmt.Errorf("restore %s: %w", f.Name, err)
@@ -56,6 +57,41 @@ func (r *Reader) RestoreFile(ctx context.Context, p *Point, f *schemas.PointFile
 	}
 	return publishFile(tmp, path, force)
 }
+
+// Restored reports whether path holds the whole file f of a point, as a restore
+// leaves it that was cut off behind its last step. It reads a pack only where they
+// differ, writes nothing, and takes away what such a restore left beside path.
+func (r *Reader) Restored(ctx context.Context, p *Point, f *schemas.PointFile, path string) (bool, error) {
+	if st, err := os.Lstat(path); err != nil || !st.Mode().IsRegular() || uint64(st.Size()) != f.SizeBytes {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return false, err
+	}
+	to, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer to.Close()
+	err = r.Restore(ctx, p, f, mirror{to}, RestoreOptions{Compare: true})
+	if errors.Is(err, errDiffers) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if err := os.Remove(path + partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("restore %s: %w", f.Name, err)
+	}
+	return true, nil
+}
+
+// mirror is a sink that is compared and never written.
+type mirror struct{ io.ReaderAt }
+
+var errDiffers = errors.New("the file there is another")
+
+func (mirror) WriteAt([]byte, int64) (int, error) { return 0, errDiffers }
 
 // publishFile gives a whole file its name. Without force the name must be free
 // at that very moment, too.

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,6 +53,20 @@ func NewMetrics() *Metrics {
 	m.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.Inputs, m.Seconds, m.Events, m.Lost, m.Lag, m.Held, m.Rooms, m.Recall)
 	return m
+}
+
+// Gauge registers a number that is asked for when somebody looks. A name that is
+// registered again has the new value: a stage that is built anew has new rooms.
+func (m *Metrics) Gauge(name, help string, value func() float64) {
+	g := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	err := m.Registry.Register(g)
+	if old, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		m.Registry.Unregister(old.ExistingCollector)
+		err = m.Registry.Register(g)
+	}
+	if err != nil {
+		panic("watch: gauge " + name + ": " + err.Error()) // no metric's name, or another kind's: our bug
+	}
 }
 
 // Handler serves the registry.

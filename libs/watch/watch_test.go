@@ -50,6 +50,15 @@ func TestMetricsAreServed(t *testing.T) {
 	}
 }
 
+func TestGaugeIsAskedAndReplaced(t *testing.T) {
+	m := NewMetrics()
+	m.Gauge("holdfast_x", "X.", func() float64 { return 3 })
+	m.Gauge("holdfast_x", "X.", func() float64 { return 4 })
+	if _, body := get(t, Handler(m, &Health{}), "/metrics"); !strings.Contains(body, "\nholdfast_x 4\n") {
+		t.Error(body)
+	}
+}
+
 func TestLogsAreJSONWhereNobodySits(t *testing.T) {
 	var b bytes.Buffer
 	Logger(&b, slog.LevelInfo).Info("hello", "part", 3)

@@ -58,7 +58,8 @@ type room struct {
 	parked  []*parked
 	waiting int // bytes of parked
 	landed  []*landing
-	writing bool // the first of landed is on its way into rows
+	writing bool          // the first of landed is on its way into rows
+	worked  time.Duration // in handlers, and not told yet
 	stale   map[staleRow]bool
 	live    bool // all rows are recalled
 

@@ -111,7 +111,7 @@ func (f *filer) flush() {
 // target that can has answered.
 func (f *filer) fly(ctx context.Context, b *batch) {
 	if b.builder.Slots() == 0 {
-		b.land(vault.PackID{}, 0, nil)
+		b.land(vault.PackID{}, 0, nil, 0)
 		return
 	}
 	select {
@@ -120,6 +120,7 @@ func (f *filer) fly(ctx context.Context, b *batch) {
 	case <-ctx.Done():
 		return
 	}
+	begun := f.now()
 	id, data, err := b.builder.Close(b.birth)
 	if err != nil {
 		panic(fmt.Sprintf("auditor: close a map pack of %d pages: %v", b.count, err)) // it had room for each
@@ -134,16 +135,16 @@ func (f *filer) fly(ctx context.Context, b *batch) {
 		}
 		return
 	}
-	b.land(id, landed.Redundancy(), landed.Done())
+	b.land(id, landed.Redundancy(), landed.Done(), f.now().Sub(begun))
 	select {
 	case <-landed.Done():
 	case <-ctx.Done():
 	}
 }
 
-func (b *batch) land(id vault.PackID, redundancy int, done <-chan struct{}) {
+func (b *batch) land(id vault.PackID, redundancy int, done <-chan struct{}, took time.Duration) {
 	for r, pages := range b.pages {
-		r.Post(func() { r.land(&landing{id, uint32(redundancy), done, pages}) })
+		r.Post(func() { r.land(&landing{id, uint32(redundancy), done, pages, took / time.Duration(len(b.pages))}) })
 	}
 }
 

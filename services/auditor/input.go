@@ -75,6 +75,7 @@ func (r *room) route(in *stage.In, run *schemas.Run, size int, f handler) error 
 	if err := checkRun(run); err != nil {
 		return stage.Refuse(err)
 	}
+	defer r.work(r.now())
 	id := schemas.UUID(run.Backup)
 	if r.past[id] != nil || r.now().Sub(in.Time) > memory {
 		return nil
@@ -91,6 +92,15 @@ func (r *room) route(in *stage.In, run *schemas.Run, size int, f handler) error 
 		return nil
 	}
 	return f(&input{room: r, in: in}, b, b.cur)
+}
+
+// work counts what was worked since begun; the next places that are filed tell it.
+func (r *room) work(begun time.Time) { r.worked += r.now().Sub(begun) }
+
+func (r *room) spent() time.Duration {
+	d := r.worked
+	r.worked = 0
+	return d
 }
 
 func (r *room) park(p *parked) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/vault"
@@ -17,6 +18,7 @@ type landing struct {
 	redundancy uint32
 	done       <-chan struct{} // every target that can has answered; nil: none was asked
 	pages      []filing
+	took       time.Duration // to put the map pack, this room's part
 }
 
 // drain files what is full of the attempt and reads what is wanted of its base.
@@ -63,6 +65,7 @@ func (r *room) write() {
 		return
 	}
 	r.writing = true
+	begun := r.now()
 	l := r.landed[0]
 	r.landed = r.landed[1:]
 	recs, places := r.records(l)
@@ -73,6 +76,11 @@ func (r *room) write() {
 		if len(c.row.Closed) > 0 {
 			credits = append(credits, closedEvent(c.a, c.row.Closed))
 		}
+	}
+	r.work(begun)
+	r.worked += l.took
+	if len(places) > 0 {
+		topics.Took(r.spent(), places...)
 	}
 	r.Go(func(context.Context) func() {
 		for _, events := range [][]topics.Event{places, rows, credits} {
@@ -157,7 +165,7 @@ func (r *room) fileZero(i *input, b *backup, a *attempt, c *schemas.ExtentCut) e
 	for _, p := range c.Pages {
 		pages = append(pages, filing{p: &page{ext: e, no: p.No, zero: p.Zero}, blank: true})
 	}
-	if err := r.Put(r.placesOf(a, e, vault.PackID{}, pages)); err != nil {
+	if err := r.Put(topics.Took(r.spent(), r.placesOf(a, e, vault.PackID{}, pages))...); err != nil {
 		return err
 	}
 	if f := a.apply(zeroRow(c), row); f != nil {

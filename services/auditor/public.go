@@ -29,7 +29,7 @@ func (r *room) completed(v *schemas.Verdict) topics.Event {
 	if v.LeasedMs != 0 {
 		d.WindowSeconds = float64(v.DoneMs-v.LeasedMs) / 1000
 	}
-	return r.public(topics.BackupsCompleted, schemas.CompletedID(id, d.Status), done, d.Machine, d)
+	return r.public(topics.BackupsCompleted, schemas.CompletedID(id, d.Status), done, d.Machine, d).Of(v.Run)
 }
 
 // queued is the progress of a backup that waits for its slots.

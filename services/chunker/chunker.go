@@ -37,8 +37,9 @@ func (r *room) cut(in *stage.In, e *schemas.ExtentExported) error {
 	}
 	begun := r.env.Now()
 	x, cuts := cutGrid(e, r.namer, r.parts)
-	share(cuts, e.ReadUs, us(r.env.Now().Sub(begun)))
-	for _, ev := range events(e, x, cuts) {
+	took := r.env.Now().Sub(begun)
+	share(cuts, e.ReadUs, us(took))
+	for _, ev := range topics.Took(took, events(e, x, cuts)...) {
 		in.Emit(ev)
 	}
 	return nil

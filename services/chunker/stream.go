@@ -108,7 +108,7 @@ func (r *room) answer(ctx context.Context, e *schemas.ExtentExported, patience c
 	read := r.env.Now()
 	x, cuts := cutStream(e, w.blob, w.namer, r.parts)
 	share(cuts, e.ReadUs+us(read.Sub(begun)), us(r.env.Now().Sub(read)))
-	return events(e, x, cuts), nil
+	return topics.Took(r.env.Now().Sub(begun), events(e, x, cuts)...), nil
 }
 
 // read fills w.blob with an extent's bytes. A code says that they are lost for

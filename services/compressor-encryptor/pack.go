@@ -26,7 +26,8 @@ type pack struct {
 	birth uint64
 	told  *schemas.PackSealed
 	by    map[*record]*schemas.SealedExtent
-	given bool // up; guarded by the engine's mutex
+	took  time.Duration // to compress and to seal
+	given bool          // up; guarded by the engine's mutex
 }
 
 // append appends pieces to the open pack, in order. It waits for its turn, and for
@@ -48,9 +49,12 @@ func (e *engine) append(pieces []piece) {
 		if e.open == nil && !e.begin() {
 			return
 		}
+		begun := e.env.Now()
 		if err := e.open.add(p); err != nil {
 			e.drop(err, p.ref)
+			continue
 		}
+		e.open.took += e.env.Now().Sub(begun)
 	}
 	e.mu.Lock()
 	if e.open != nil {
@@ -112,6 +116,7 @@ func (p *pack) add(c piece) error {
 	x.Places, x.Ids = append(x.Places, c.place()), append(x.Ids, id[:]...)
 	x.Offsets, x.Framed, x.Lengths = append(x.Offsets, entry.Offset), append(x.Framed, entry.Framed), append(x.Lengths, entry.Plain)
 	x.SealUs += uint32(max(0, c.took.Microseconds()))
+	p.took += max(0, c.took)
 	return nil
 }
 
@@ -163,6 +168,7 @@ func (e *engine) write(p *pack) {
 		panic(fmt.Sprintf("%s: a pack of %d chunks that never erred: %v", stageName, len(p.refs), err))
 	}
 	defer func() { e.bufs <- data }()
+	begun := e.env.Now()
 	var ref string
 	err = e.forever("pack is not written", func() (err error) {
 		ref, err = e.deps.Sealed.Put(e.ctx, id.String(), data) // the same bytes each time
@@ -183,7 +189,7 @@ func (e *engine) write(p *pack) {
 		}
 	} else {
 		key := id.Key()
-		p.hold.Release(topics.PacksSealed.Event(key[:], p.told))
+		p.hold.Release(topics.Took(p.took+e.env.Now().Sub(begun), topics.PacksSealed.Event(key[:], p.told))...)
 	}
 	e.settle(p.refs, "", "")
 }

@@ -92,6 +92,7 @@ func (r *room) judge(rec *record) error {
 			rec.send(i)
 		}
 	}
+	rec.took += r.env.Now().Sub(begun)
 	return nil
 }
 

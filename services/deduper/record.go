@@ -3,6 +3,7 @@ package deduper
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/index"
@@ -25,6 +26,7 @@ type record struct {
 	known    *schemas.ChunksKnown // answers to tell
 	fresh    []int32              // places to send
 	lookupUS uint32
+	took     time.Duration // to judge it, and not told yet
 }
 
 // hold is the runner's: it keeps the cut record undone until it is released.
@@ -112,6 +114,9 @@ func (r *record) tell(all bool) (events []topics.Event) {
 	if r.known != nil && (all || r.left == 0) {
 		events = append(events, topics.ChunksKnown.Event(r.cut.Run.Backup, r.known))
 		r.known = nil
+	}
+	if len(events) > 0 {
+		events, r.took = topics.Took(r.took, events...), 0
 	}
 	return events
 }

@@ -143,8 +143,9 @@ type exporting struct {
 	p       Provider
 	logs    pagelog.Logs
 	log     *pagelog.Writer
-	resumed bool       // an exporter before us may have told extents
-	flight  chan error // the last extent's acknowledgement
+	resumed bool          // an exporter before us may have told extents
+	flight  chan error    // the last extent's acknowledgement
+	waited  time.Duration // for room in staging: no work of ours
 }
 
 func (x *exporting) all(ctx context.Context, snap source.Snapshot) (*schemas.Finished, error) {

@@ -12,11 +12,13 @@ import (
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/staging"
 	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/topics"
 )
 
 // extent stages an extent and tells of it.
 func (x *exporting) extent(ctx context.Context, e *schemas.ExtentExported, blob []byte) error {
 	n := number{e.File, e.Extent}
+	begun, waited := x.env.Now(), x.waited
 	ref, err := x.staged(ctx, n, e)
 	if err == nil && ref == "" {
 		ref, err = x.stage(ctx, n, blob)
@@ -25,7 +27,8 @@ func (x *exporting) extent(ctx context.Context, e *schemas.ExtentExported, blob 
 		return err
 	}
 	e.Blob = ref
-	return x.send(extentEvent(e))
+	took := x.env.Now().Sub(begun) - (x.waited - waited) + time.Duration(e.ReadUs)*time.Microsecond
+	return x.send(topics.Took(took, extentEvent(e))...)
 }
 
 // staged finds the blob that an exporter before us left for this extent. It was
@@ -49,7 +52,10 @@ func (x *exporting) staged(ctx context.Context, n number, e *schemas.ExtentExpor
 
 // stage puts a blob into the window, when there is room.
 func (x *exporting) stage(ctx context.Context, n number, blob []byte) (string, error) {
-	if err := x.space.wait(ctx, int64(len(blob))); err != nil {
+	begun := x.env.Now()
+	err := x.space.wait(ctx, int64(len(blob)))
+	x.waited += x.env.Now().Sub(begun)
+	if err != nil {
 		return "", err
 	}
 	var unique [6]byte
@@ -67,6 +73,7 @@ func (x *exporting) stage(ctx context.Context, n number, blob []byte) (string, e
 		}
 		d := wait.NextBackOff()
 		x.env.Log.Error("staging share is full: the export waits", "lease", folder(x.run()), "err", err, "again", d)
+		x.waited += d
 		select {
 		case <-time.After(d):
 		case <-ctx.Done():

@@ -14,7 +14,10 @@ import (
 // idBytes is the length of a chunk's name.
 const idBytes = 32
 
-// measure says how much data a record speaks of, and what went wrong.
+// measure says how much data a record speaks of, and what went wrong. Bytes are
+// plain, as the machine has them, so that stages can be compared; and what a stage
+// tells of the same data in two topics counts in one: extents.cut is silent, as
+// chunks.cut speaks.
 func measure(e *ledger.Event, m proto.Message) {
 	switch m := m.(type) {
 	case *schemas.BackupQueued: // it has no run yet
@@ -24,26 +27,21 @@ func measure(e *ledger.Event, m proto.Message) {
 		for _, p := range m.GetPages() {
 			e.Chunks += uint32(bits.OnesCount64(p.GetData()))
 		}
-	case *schemas.ExtentCut:
-		e.Bytes = uint64(m.GetDataBytes())
-		for _, p := range m.GetPages() {
-			e.Chunks += uint32(bits.OnesCount64(p.GetData()))
-		}
 	case *schemas.ChunksCut:
 		refs(e, m.GetRefs())
 	case *schemas.ChunksFresh:
 		refs(e, m.GetRefs())
 	case *schemas.ChunksKnown:
-		framed(e, m.GetPlaces())
+		places(e, m.GetPlaces())
 	case *schemas.ChunksLanded:
-		framed(e, m.GetPlaces())
+		places(e, m.GetPlaces())
 	case *schemas.PlacesFiled:
-		framed(e, m.GetCut())
+		places(e, m.GetCut())
 	case *schemas.ChunksDropped:
 		e.Chunks, e.Error = uint32(len(m.GetIds())/idBytes), "dropped"
 	case *schemas.PackSealed:
-		e.Bytes = uint64(m.GetSizeBytes())
 		for _, x := range m.GetExtents() {
+			e.Bytes += sum(x.GetLengths())
 			e.Chunks += uint32(len(x.GetIds()) / idBytes)
 		}
 	case *schemas.BackupFaulted:
@@ -62,9 +60,9 @@ func refs(e *ledger.Event, r *schemas.Refs) {
 	e.Bytes = sum(r.GetLengths())
 }
 
-func framed(e *ledger.Event, p *schemas.Places) {
+func places(e *ledger.Event, p *schemas.Places) {
 	e.Chunks = uint32(len(p.GetIds()) / idBytes)
-	e.Bytes = sum(p.GetFramed())
+	e.Bytes = sum(p.GetLengths())
 }
 
 func sum(ns []uint32) (all uint64) {

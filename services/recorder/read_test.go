@@ -72,7 +72,7 @@ func TestPlaces(t *testing.T) {
 	if !reflect.DeepEqual(rows.places, want) {
 		t.Errorf("got %+v", rows.places)
 	}
-	if e := rows.events[0]; e.Chunks != 2 || e.Bytes != 300 || e.Stage != "auditor" || e.Attempt.Backup != backup {
+	if e := rows.events[0]; e.Chunks != 2 || e.Bytes != 10 || e.Stage != "auditor" || e.Attempt.Backup != backup {
 		t.Errorf("event %+v", e)
 	}
 }

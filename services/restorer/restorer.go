@@ -23,10 +23,6 @@ import (
 // what people did since.
 const expiry = 24 * time.Hour
 
-// keepRows is how long an ended restore is remembered, so that its request is
-// not run again.
-const keepRows = 60 * 24 * time.Hour
-
 // room is one partition of requests.
 type room struct {
 	*shared
@@ -37,8 +33,8 @@ type room struct {
 // job is one restore.
 type job struct {
 	row     *schemas.RestoreOpen
-	begun   bool // in this room
-	resumed bool // it was begun by another
+	begun   bool // it runs beside this room
+	resumed bool // another room took it, and may have begun it
 }
 
 func (r *room) row(key []byte, row *schemas.RestoreOpen) {
@@ -106,14 +102,15 @@ func (r *room) tick(in *stage.In) error {
 	now := r.env.Now()
 	for key, j := range r.jobs {
 		switch {
-		case j.begun:
 		case j.row.Phase == schemas.RestoreOpen_PHASE_RUNNING:
-			r.begin(j)
+			if !j.begun {
+				r.begin(j)
+			}
 		case !j.row.Told:
 			if err := r.tell(j.row); err != nil {
 				return err
 			}
-		case now.Sub(time.UnixMilli(j.row.SinceMs)) > keepRows:
+		case now.Sub(time.UnixMilli(j.row.SinceMs)) > r.keep:
 			in.Emit(r.to(topics.RestoresOpen.Gone([]byte(key))))
 			delete(r.jobs, key)
 		}
@@ -183,7 +180,7 @@ func (r *room) refuse(id schemas.UUID, point string, why error) error {
 	if err := r.put(row); err != nil {
 		return err
 	}
-	r.jobs[string(row.Restore)] = &job{row: row, begun: true}
+	r.jobs[string(row.Restore)] = &job{row: row}
 	return r.tell(row)
 }
 

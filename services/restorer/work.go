@@ -68,18 +68,21 @@ func (r *room) restore(ctx context.Context, id schemas.UUID, req schemas.Restore
 	if err != nil {
 		return err
 	}
-	placed, err := vault.Place(p, req.Files, req.Destination.Dir, req.Mapping)
+	placed, err := r.place(p, req)
 	if err != nil {
 		return refusal{err}
 	}
-	if err := free(placed, req.Force || resumed); err != nil {
-		return refusal{err}
+	there, err := r.there(ctx, p, placed, req.Force, resumed)
+	if err != nil {
+		return err
 	}
 	told := r.progress(id, req.Point, placed)
 	for _, f := range placed {
-		err := retry(ctx, func() error { return r.deps.Reader.RestoreFile(ctx, p, f.File, f.Path, req.Force || resumed, told.at) })
-		if err != nil {
-			return err
+		if !there[f.Path] {
+			err := retry(ctx, func() error { return r.deps.Reader.RestoreFile(ctx, p, f.File, f.Path, req.Force, told.at) })
+			if err != nil {
+				return err
+			}
 		}
 		c.Files, c.Size = append(c.Files, f.Path), c.Size+f.File.SizeBytes
 		told.file(f.File.SizeBytes)
@@ -96,13 +99,35 @@ func (r *room) allowed(req schemas.RestoreRequested) error {
 	if req.As != "" && req.As != "raw" {
 		return fmt.Errorf("as %s: this house writes raw disks", req.As)
 	}
-	dir := req.Destination.Dir
-	if !filepath.IsAbs(dir) {
-		return fmt.Errorf("destination %q is no absolute path", dir)
+	if !strings.HasPrefix(req.Point, vault.PointsDir) || blob.CheckKey(req.Point) != nil {
+		return fmt.Errorf("%q: %w", req.Point, errGone)
+	}
+	if !filepath.IsAbs(req.Destination.Dir) {
+		return fmt.Errorf("destination %q is no absolute path", req.Destination.Dir)
 	}
 	if len(r.roots) == 0 {
 		return errNoRoots
 	}
+	return r.below(req.Destination.Dir)
+}
+
+// place says where each file goes. A folder below the destination may be a link,
+// so that each file is held against the roots, too.
+func (r *room) place(p *vault.Point, req schemas.RestoreRequested) ([]vault.Placed, error) {
+	placed, err := vault.Place(p, req.Files, req.Destination.Dir, req.Mapping)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range placed {
+		if err := r.below(filepath.Dir(f.Path)); err != nil {
+			return nil, err
+		}
+	}
+	return placed, nil
+}
+
+// below refuses a folder that is, links followed, below none of the roots.
+func (r *room) below(dir string) error {
 	real, err := realPath(dir)
 	if err != nil {
 		return err
@@ -144,18 +169,37 @@ func realRoots(roots []string) (real []string, err error) {
 	return real, nil
 }
 
-// free refuses to write over a file, before the first byte is restored.
-func free(placed []vault.Placed, force bool) error {
+// there says which files are restored already, before the first byte is written.
+// Without force a file that is in the way is refused, unless the restore is gone
+// on with and the file is equal to the point's: a crash hides whose it is, and
+// what is equal need not be known.
+func (r *room) there(ctx context.Context, p *vault.Point, placed []vault.Placed, force, resumed bool) (map[string]bool, error) {
+	there := map[string]bool{}
 	for _, f := range placed {
 		st, err := os.Lstat(f.Path)
-		if err == nil && (!force || st.IsDir()) {
-			return fmt.Errorf("%s is there already; force restores over files", f.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("destination: %w", err)
+		if err != nil {
+			return nil, refusal{fmt.Errorf("destination: %w", err)}
+		}
+		if force && !st.IsDir() {
+			continue
+		}
+		if resumed && !force {
+			err := retry(ctx, func() (err error) {
+				there[f.Path], err = r.deps.Reader.Restored(ctx, p, f.File, f.Path)
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		if !there[f.Path] {
+			return nil, refusal{fmt.Errorf("%s is there already; force restores over files", f.Path)}
 		}
 	}
-	return nil
+	return there, nil
 }
 
 // retry waits for weather; damage, wrong keys and files in the way are told at once.

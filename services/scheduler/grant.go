@@ -87,7 +87,8 @@ func (s *state) grantTo(m *machine, now time.Time, fx *effects) {
 		m.row.Open = o
 	}
 	lease := s.lease()
-	o.Run = &schemas.Run{Backup: o.GetOrder().GetBackup(), Attempt: o.GetRun().GetAttempt() + 1, Lease: lease.Bytes(), Epoch: s.epoch}
+	o.Run = &schemas.Run{Backup: o.GetOrder().GetBackup(), Attempt: o.GetRun().GetAttempt() + 1, Lease: lease.Bytes(), Epoch: s.epoch,
+		Traceparent: o.GetOrder().GetTraceparent()}
 	o.State, o.Reason, o.NotBeforeMs = schemas.OpenRun_STATE_LEASED, "", 0
 	o.GrantedMs, o.WindowBytes = now.UnixMilli(), m.source.found.GetWindowBytes()
 	o.Base = nil

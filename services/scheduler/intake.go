@@ -58,6 +58,7 @@ func (i *intake) requested(in *stage.In, raw stage.Raw) error {
 	}
 	i.log.Info("job", "job", r.job, "backups", len(j.orders), "refused", len(j.refusals))
 	for _, q := range j.orders {
+		q.Traceparent = in.Trace()
 		in.Emit(topics.BackupsQueued.Event([]byte(q.GetMachine().GetSource()), q))
 	}
 	for _, e := range words(j.refusals) {

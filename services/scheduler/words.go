@@ -14,7 +14,9 @@ func word(verb schemas.BackupLeased_Verb, run *schemas.Run, q *schemas.BackupQue
 }
 
 // waitingRun is the Run of a backup that never had a lease.
-func waitingRun(q *schemas.BackupQueued) *schemas.Run { return &schemas.Run{Backup: q.GetBackup()} }
+func waitingRun(q *schemas.BackupQueued) *schemas.Run {
+	return &schemas.Run{Backup: q.GetBackup(), Traceparent: q.GetTraceparent()}
+}
 
 func queuedWord(q *schemas.BackupQueued, waiting string) *schemas.BackupLeased {
 	w := word(schemas.BackupLeased_VERB_QUEUED, waitingRun(q), q)

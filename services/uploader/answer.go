@@ -65,7 +65,7 @@ func (r *room) landed(m *schemas.PackSealed, redundancy int, took time.Duration)
 			Places: &schemas.Places{Places: e.Places, Ids: e.Ids, Packs: []*schemas.Pack{m.Pack}, Pack: make([]uint32, len(e.Places)),
 				Offsets: e.Offsets, Framed: e.Framed, Lengths: e.Lengths}}))
 	}
-	return events
+	return topics.Took(took, events...)
 }
 
 // lost tells those who waited for a pack that will not come: the auditor, which

@@ -53,7 +53,16 @@ func (a *app) runCommand() *cobra.Command {
 			}
 			parts := house.NewParts(c.Context(), cfg, log)
 			defer parts.Close()
-			return house.Run(c.Context(), parts, services, cfg.Kafka.Brokers, watch.NewMetrics(), new(watch.Health))
+			metrics, health := watch.NewMetrics(), new(watch.Health)
+			at, stop, err := house.Listen(cfg.Metrics.Listen, metrics, health, log)
+			if err != nil {
+				return err
+			}
+			defer stop()
+			if at != "" {
+				a.say("metrics at http://%s/metrics", at)
+			}
+			return house.Run(c.Context(), parts, services, cfg.Kafka.Brokers, metrics, health)
 		},
 	}
 	c.Flags().StringSliceVar(&names, "stages", []string{"all"}, "which, by name")

@@ -62,7 +62,7 @@ func Run(ctx context.Context, o Options) error {
 	select {
 	case r := <-ready:
 		w.run = r
-		w.did("everything is up: broker at %s, %s, a vault of %d+%d shards on %d folders", r.Kafka[0], ledgerWord(r), shardsK, shardsM, len(r.Vault))
+		w.did("everything is up: broker at %s, %s, a vault of %d+%d shards on %d folders, metrics at %s", r.Kafka[0], ledgerWord(r), shardsK, shardsM, len(r.Vault), r.Metrics)
 	case err := <-ended:
 		return fmt.Errorf("up: %w", err)
 	case <-ctx.Done():

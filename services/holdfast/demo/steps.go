@@ -140,7 +140,7 @@ func (w *walk) ledger(ctx context.Context) error {
 		}
 		if strings.Contains(string(out), "fresh") && strings.Contains(string(out), "known") && strings.Contains(string(out), "inherited") {
 			w.did("ClickHouse knows what became of each place: %s", strings.Join(strings.Fields(string(out)), " "))
-			return w.throughput(ctx)
+			return w.loads(ctx)
 		}
 		select {
 		case <-time.After(300 * time.Millisecond):
@@ -149,19 +149,6 @@ func (w *walk) ledger(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("the ledger does not know what became of the chunks: %s", out)
-}
-
-// throughput shows where the time went.
-func (w *walk) throughput(ctx context.Context) error {
-	out, err := w.Run(ctx, "ledger", "bottleneck", "15")
-	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
-	}
-	w.say("     by stage, of the last 15 minutes:")
-	for line := range strings.Lines(string(out)) {
-		w.say("       %s", strings.TrimSpace(line))
-	}
-	return nil
 }
 
 // settled waits for the stragglers: every shard of every pack.

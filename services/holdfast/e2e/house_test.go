@@ -39,6 +39,12 @@ type under struct {
 // start runs a house on these machines: a folder of files for each name.
 func start(t *testing.T, machines map[string]map[string][]byte) *under {
 	t.Helper()
+	return startWith(t, machines, "")
+}
+
+// startWith adds lines to the configuration.
+func startWith(t *testing.T, machines map[string]map[string][]byte, lines string) *under {
+	t.Helper()
 	dir := t.TempDir()
 	u := &under{t: t, data: filepath.Join(dir, "data"), images: filepath.Join(dir, "machines")}
 	for name, files := range machines {
@@ -49,12 +55,19 @@ func start(t *testing.T, machines map[string]map[string][]byte) *under {
 	}
 	log, err := os.Create(filepath.Join(dir, "log"))
 	u.must(err)
+	o := up.Options{Data: u.data, Images: []string{u.images}, K: 2, M: 1, Say: log, Log: watch.Logger(log, slog.LevelInfo)}
+	if lines != "" {
+		_, err := up.Configure(o)
+		u.must(err)
+		path := filepath.Join(u.data, "holdfast.yaml")
+		b, err := os.ReadFile(path)
+		u.must(err)
+		u.must(os.WriteFile(path, append(b, "\n"+lines+"\n"...), 0o600))
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan house.RunFile, 1), make(chan error, 1)
-	go func() {
-		ended <- up.Up(ctx, up.Options{Data: u.data, Images: []string{u.images}, K: 2, M: 1, Say: log, Log: watch.Logger(log, slog.LevelInfo),
-			Ready: func(r house.RunFile) { ready <- r }})
-	}()
+	o.Ready = func(r house.RunFile) { ready <- r }
+	go func() { ended <- up.Up(ctx, o) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -141,7 +141,7 @@ func openDeduper(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return one(deduper.Stage(c, deduper.Deps{Dir: dir, Tables: packTables{v, r}})), nil
+	return one(deduper.Stage(c, deduper.Deps{Dir: dir, Tables: packTables{v, r}, Gauge: p.gauge})), nil
 }
 
 func openSealer(p *Parts) ([]stage.Stage, error) {

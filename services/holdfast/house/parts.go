@@ -26,6 +26,7 @@ type Parts struct {
 	Log  *slog.Logger
 
 	ctx     context.Context
+	gauge   func(name, help string, value func() float64) // in the registry of the process that runs
 	targets func() ([]vault.Target, error)
 	vault   func() (*vault.Vault, error)
 	writer  func() (*vault.Writer, error)

@@ -5,15 +5,21 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/watch"
 )
 
+// spansFor is how long the last spans of a process may take to reach their
+// collector: it is gone, or it takes them in milliseconds.
+const spansFor = 3 * time.Second
+
 // Run runs services until ctx ends. Each talks to the others through Kafka only:
 // all of them in one process is more goroutines and nothing else.
 func Run(ctx context.Context, p *Parts, services []Service, brokers []string, m *watch.Metrics, h *watch.Health) error {
+	p.gauge = m.Gauge
 	var stages []stage.Stage
 	for _, s := range services {
 		opened, err := s.open(p)
@@ -22,7 +28,12 @@ func Run(ctx context.Context, p *Parts, services []Service, brokers []string, m 
 		}
 		stages = append(stages, opened...)
 	}
-	look := stage.Telemetry(m, h, nil)
+	tracer, stop, err := p.tracer(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	look := stage.Telemetry(m, h, tracer)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range stages {
 		env := stage.Env{Region: p.Conf.Region, Worker: worker(), Now: time.Now, Log: p.Log,
@@ -30,4 +41,24 @@ func Run(ctx context.Context, p *Parts, services []Service, brokers []string, m 
 		g.Go(func() error { return stage.Run(ctx, s, env) })
 	}
 	return g.Wait()
+}
+
+// tracer is nil where no collector is configured: then no spans are made. stop
+// sends what is left.
+func (p *Parts) tracer(ctx context.Context) (t trace.Tracer, stop func(), err error) {
+	c := p.Conf.Traces
+	if c.Endpoint == "" {
+		return nil, func() {}, nil
+	}
+	t, end, err := watch.Tracer(ctx, c.Endpoint, c.Share, worker())
+	if err != nil {
+		return nil, nil, fmt.Errorf("traces.endpoint: %w", err)
+	}
+	return t, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), spansFor)
+		defer cancel()
+		if err := end(ctx); err != nil {
+			p.Log.Warn("the last spans are lost", "endpoint", c.Endpoint, "err", err)
+		}
+	}, nil
 }

@@ -12,11 +12,13 @@ import (
 // It holds the password of the ledger's read-only user, so only its owner may
 // read it.
 type RunFile struct {
-	PID    int        `json:"pid"`
-	Region string     `json:"region"`
-	Kafka  []string   `json:"kafka"`
-	Ledger *RunLedger `json:"ledger,omitempty"` // absent: blind
-	Vault  []string   `json:"vault"`            // folders of the targets
+	PID    int      `json:"pid"`
+	Region string   `json:"region"`
+	Kafka  []string `json:"kafka"`
+	// Metrics is the URL that Prometheus asks; /livez and /readyz are beside it.
+	Metrics string     `json:"metrics"`
+	Ledger  *RunLedger `json:"ledger,omitempty"` // absent: blind
+	Vault   []string   `json:"vault"`            // folders of the targets
 }
 
 // RunLedger is how to ask the ledger, as a user who can only read.

@@ -5,12 +5,9 @@ package up
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -73,23 +70,24 @@ func Up(ctx context.Context, o Options) error {
 	} else if c.Ledger.Addr == "" {
 		services = house.Without(services, "recorder")
 	}
-	if err := run.Write(data); err != nil {
-		return err
-	}
-	defer house.RemoveRunFile(data)
-	return serve(ctx, o, c, services, run, say)
-}
-
-// serve runs the stages and says when they all work.
-func serve(ctx context.Context, o Options, c *conf.Config, services []house.Service, run house.RunFile, say func(string, ...any)) error {
-	parts := house.NewParts(ctx, c, o.Log)
-	defer parts.Close()
 	metrics, health := watch.NewMetrics(), new(watch.Health)
-	stopped, err := listen(c, metrics, health, say)
+	at, stopped, err := listen(c, data, metrics, health, o.Log)
 	if err != nil {
 		return err
 	}
 	defer stopped()
+	run.Metrics = "http://" + at + "/metrics"
+	if err := run.Write(data); err != nil {
+		return err
+	}
+	defer house.RemoveRunFile(data)
+	return serve(ctx, o, c, services, run, metrics, health, say)
+}
+
+// serve runs the stages and says when they all work.
+func serve(ctx context.Context, o Options, c *conf.Config, services []house.Service, run house.RunFile, metrics *watch.Metrics, health *watch.Health, say func(string, ...any)) error {
+	parts := house.NewParts(ctx, c, o.Log)
+	defer parts.Close()
 	ready, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -160,24 +158,6 @@ func openLedger(ctx context.Context, o Options, c *conf.Config, data string, say
 	return e
 }
 
-// listen serves metrics and health where the configuration says.
-func listen(c *conf.Config, m *watch.Metrics, h *watch.Health, say func(string, ...any)) (stop func(), err error) {
-	if c.Metrics.Listen == "" {
-		return func() {}, nil
-	}
-	l, err := net.Listen("tcp", c.Metrics.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("metrics.listen: %w", err)
-	}
-	s := &http.Server{Handler: watch.Handler(m, h), ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			say("metrics: %v", err)
-		}
-	}()
-	return func() { s.Close() }, nil
-}
-
 func announce(c *conf.Config, run house.RunFile, say func(string, ...any)) {
 	say("Holdfast is up. Region %s, %d+%d shards on %d targets.", c.Region, c.Vault.Shards.K, c.Vault.Shards.M, len(c.Vault.Targets))
 	if device, one := oneDevice(run.Vault); one {
@@ -188,5 +168,6 @@ func announce(c *conf.Config, run house.RunFile, say func(string, ...any)) {
 		say("  clickhouse  %s (native), %s, user %s, password in run.json", l.Addr, l.HTTP, l.User)
 		say("              curl '%s/?user=%s&password=%s' -d 'SELECT * FROM ledger.backups'", l.HTTP, l.User, l.Password)
 	}
+	say("  metrics     %s", run.Metrics)
 	say("  back up     holdfast backup --data %s --match '*' --wait", c.Data)
 }
