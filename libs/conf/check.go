@@ -23,8 +23,32 @@ func (c *Config) check() (bad Findings) {
 	c.checkStaging(say)
 	c.checkVault(say)
 	c.checkSources(say)
-	for _, k := range []struct{ path, file string }{{"keys.passphrase_file", c.Keys.PassphraseFile}, {"ledger.password_file", c.Ledger.PasswordFile}} {
-		if k.file == "" || k.path == "keys.passphrase_file" && c.firstStart() {
+	c.checkFiles(say)
+	if d := c.Keys.Dir; d != "" && isFile(d) {
+		say("keys.dir", "%s is a file, not a folder", d)
+	}
+	if c.Limits.Workers < 0 {
+		say("limits.workers", "%d is below zero", c.Limits.Workers)
+	}
+	return bad
+}
+
+// checkFiles looks for the files of secrets and certificates: one that is missing is
+// told now, and not by the first process that needs it.
+func (c *Config) checkFiles(say sayer) {
+	type named struct{ path, file string }
+	files := []named{{"ledger.password_file", c.Ledger.PasswordFile}}
+	if !c.firstStart() {
+		files = append(files, named{"keys.passphrase_file", c.Keys.PassphraseFile})
+	}
+	if t := c.Kafka.TLS; t != nil {
+		files = append(files, named{"kafka.tls.ca_file", t.CAFile}, named{"kafka.tls.cert_file", t.CertFile}, named{"kafka.tls.key_file", t.KeyFile})
+	}
+	if s := c.Kafka.SASL; s != nil {
+		files = append(files, named{"kafka.sasl.password_file", s.PasswordFile})
+	}
+	for _, k := range files {
+		if k.file == "" {
 			continue
 		}
 		if st, err := os.Stat(k.file); err != nil {
@@ -33,13 +57,6 @@ func (c *Config) check() (bad Findings) {
 			say(k.path, "%s is a folder, not a file", k.file)
 		}
 	}
-	if d := c.Keys.Dir; d != "" && isFile(d) {
-		say("keys.dir", "%s is a file, not a folder", d)
-	}
-	if c.Limits.Workers < 0 {
-		say("limits.workers", "%d is below zero", c.Limits.Workers)
-	}
-	return bad
 }
 
 // firstStart reports whether keys, and a passphrase with them, are still to be made.
