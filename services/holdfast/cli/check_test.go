@@ -90,7 +90,9 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 			if _, errs, code := command("run", "--config", file); code != exitFailed || !strings.Contains(errs, c.want) {
 				t.Errorf("run: exit %d, %s; want %s", code, errs, c.want)
 			}
-			var said struct{ Findings []struct{ File, Message string } }
+			var said struct {
+				Findings []struct{ File, Message string }
+			}
 			out, _, _ = command("check", "--config", file, "-o", "json")
 			if err := json.Unmarshal([]byte(out), &said); err != nil || len(said.Findings) == 0 || said.Findings[0].File != file {
 				t.Errorf("in JSON: %v, %s", err, out)
