@@ -24,19 +24,18 @@ func (c *Config) check() (bad Findings) {
 	c.checkStaging(say)
 	c.checkVault(say)
 	c.checkSources(say)
-	for _, k := range []struct{ path, file string }{{"keys.passphrase_file", c.Keys.PassphraseFile}, {"ledger.password_file", c.Ledger.PasswordFile}} {
-		if k.file == "" || k.path == "keys.passphrase_file" && c.firstStart() {
-			continue
-		}
-		if st, err := os.Stat(k.file); err != nil {
-			say(k.path, "%v", err)
-		} else if st.IsDir() {
-			say(k.path, "%s is a folder, not a file", k.file)
-		}
-	}
+	c.checkFiles(say)
 	if d := c.Keys.Dir; d != "" && isFile(d) {
 		say("keys.dir", "%s is a file, not a folder", d)
 	}
+	c.checkTraces(say)
+	if c.Limits.Workers < 0 {
+		say("limits.workers", "%d is below zero", c.Limits.Workers)
+	}
+	return bad
+}
+
+func (c *Config) checkTraces(say sayer) {
 	if c.Traces.Share <= 0 || c.Traces.Share > 1 {
 		say("traces.share", "%v is no share: above 0, at most 1", c.Traces.Share)
 	}
@@ -45,10 +44,32 @@ func (c *Config) check() (bad Findings) {
 			say("traces.endpoint", "%q is no URL as http://localhost:4318/v1/traces", e)
 		}
 	}
-	if c.Limits.Workers < 0 {
-		say("limits.workers", "%d is below zero", c.Limits.Workers)
+}
+
+// checkFiles looks for the files of secrets and certificates: one that is missing is
+// told now, and not by the first process that needs it.
+func (c *Config) checkFiles(say sayer) {
+	type named struct{ path, file string }
+	files := []named{{"ledger.password_file", c.Ledger.PasswordFile}}
+	if !c.firstStart() {
+		files = append(files, named{"keys.passphrase_file", c.Keys.PassphraseFile})
 	}
-	return bad
+	if t := c.Kafka.TLS; t != nil {
+		files = append(files, named{"kafka.tls.ca_file", t.CAFile}, named{"kafka.tls.cert_file", t.CertFile}, named{"kafka.tls.key_file", t.KeyFile})
+	}
+	if s := c.Kafka.SASL; s != nil {
+		files = append(files, named{"kafka.sasl.password_file", s.PasswordFile})
+	}
+	for _, k := range files {
+		if k.file == "" {
+			continue
+		}
+		if st, err := os.Stat(k.file); err != nil {
+			say(k.path, "%v", err)
+		} else if st.IsDir() {
+			say(k.path, "%s is a folder, not a file", k.file)
+		}
+	}
 }
 
 // firstStart reports whether keys, and a passphrase with them, are still to be made.

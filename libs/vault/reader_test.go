@@ -281,6 +281,27 @@ func TestRestoredIsKnown(t *testing.T) {
 	want(false, "one byte more")
 }
 
+// A name as long as a file system takes can be backed up, so it must come back.
+func TestLongNamesComeBack(t *testing.T) {
+	l := newLibrary(t, 1, 0)
+	r := l.reader()
+	p, err := r.Point(t.Context(), l.path)
+	l.must(err)
+	dir := t.TempDir()
+	for _, n := range []int{nameMax - len(partial), nameMax - len(partial) + 1, nameMax} {
+		path := filepath.Join(dir, strings.Repeat("n", n))
+		l.must(r.RestoreFile(t.Context(), p, p.Files[0], path, false, nil))
+		got, err := os.ReadFile(path)
+		l.must(err)
+		if !bytes.Equal(got, l.disk) {
+			t.Errorf("the file of a name of %d bytes differs", n)
+		}
+	}
+	if all, err := os.ReadDir(dir); err != nil || len(all) != 3 {
+		t.Errorf("%d files are left of 3, %v", len(all), err)
+	}
+}
+
 func TestVerifyFindsWhatIsWrong(t *testing.T) {
 	l := newLibrary(t, 3, 2)
 	look := func(deep bool) *Verified {

@@ -2,6 +2,8 @@ package vault
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +16,20 @@ import (
 
 // partial is added to the name of a file that is not restored to its end.
 const partial = ".holdfast-partial"
+
+// nameMax is Linux's bound of a file's name.
+const nameMax = 255
+
+// partialOf is where a file lies until it is whole. A name that leaves no room for
+// the addition gives way to its hash: it could be backed up, so it must come back.
+func partialOf(path string) string {
+	dir, name := filepath.Split(path)
+	if len(name)+len(partial) > nameMax {
+		sum := sha256.Sum256([]byte(name))
+		name = hex.EncodeToString(sum[:])
+	}
+	return filepath.Join(dir, name+partial)
+}
 
 // RestoreFile restores one file of a point to path as a sparse file, durable on
 // return. Until it is whole it lies beside path under another name; a restore
@@ -33,7 +49,7 @@ func (r *Reader) RestoreFile(ctx context.Context, p *Point, f *schemas.PointFile
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("restore %s: %w", f.Name, err)
 	}
-	tmp := path + partial
+	tmp := partialOf(path)
 	if st, err := os.Lstat(tmp); err == nil && !st.Mode().IsRegular() { // a link would lead elsewhere
 		return fmt.Errorf("restore %s: %s is no regular file: %w", f.Name, tmp, fs.ErrExist)
 	}
@@ -80,7 +96,7 @@ func (r *Reader) Restored(ctx context.Context, p *Point, f *schemas.PointFile, p
 	if err != nil {
 		return false, err
 	}
-	if err := os.Remove(path + partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(partialOf(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("restore %s: %w", f.Name, err)
 	}
 	return true, nil

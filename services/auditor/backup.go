@@ -21,9 +21,10 @@ type backup struct {
 	telling    bool
 	withdrawn  []*withdrawal // while finishing
 
-	look     bool // something came that may have completed it
-	moved    bool // since progress was last judged
-	stirred  bool // since progress was last published
+	look     bool   // something came that may have completed it
+	moved    bool   // since progress was last judged
+	stirred  bool   // since progress was last published
+	waited   string // the target that was then said to be waited for
 	judgedAt time.Time
 	publicAt time.Time
 }

@@ -98,7 +98,8 @@ func (a *attempt) holds(h releaser) bool {
 	return false
 }
 
-// progress tells of what was filed or exported since it was last told.
+// progress tells of what was filed or exported since it was last told, and of a
+// target that the vault waits for now, or no more: then nothing else stirs.
 func (r *room) progress(b *backup, now time.Time) {
 	a := b.cur
 	if b.moved && now.Sub(b.judgedAt) >= judgedEvery {
@@ -109,8 +110,8 @@ func (r *room) progress(b *backup, now time.Time) {
 		}
 		r.Emit(judged(a.run(), a.leased.Machine, &schemas.BackupJudged{Word: &schemas.BackupJudged_Progress{Progress: p}}))
 	}
-	if b.stirred && now.Sub(b.publicAt) >= publicEvery {
-		b.stirred, b.publicAt = false, now
+	if down := r.down(); (b.stirred || down != b.waited) && now.Sub(b.publicAt) >= publicEvery {
+		b.stirred, b.waited, b.publicAt = false, down, now
 		r.Emit(r.running(b))
 	}
 }

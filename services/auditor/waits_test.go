@@ -116,3 +116,32 @@ func TestRecordsWaitForStragglers(t *testing.T) {
 		}
 	})
 }
+
+// A backup that stands still because a target is down stirs nothing; who watches it
+// must be told all the same what it waits for, and when it does no more.
+func TestWhatIsWaitedForIsTold(t *testing.T) {
+	sit(t, 12, 1, func(c *court) {
+		c.Join(0)
+		w := c.simple(1)
+		c.lease(w)
+		time.Sleep(10 * time.Second)
+		var told []string
+		for i, up := range []bool{true, false, true} {
+			c.Send(topics.TargetsTurned.Event([]byte("t1"), &schemas.TargetTurned{Target: "t1", Up: up, Quorum: up, SinceMs: int64(i)}))
+			time.Sleep(10 * time.Second)
+			all := stagetest.ReadRaw(c.Bench, topics.BackupsProgressed.Spec)
+			e, err := schemas.DecodeEvent(all[len(all)-1].Headers, all[len(all)-1].Value)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			p, err := schemas.ReadData[schemas.BackupProgressed](e)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			told = append(told, p.WaitingFor)
+		}
+		if len(told) != 3 || told[0] != "" || told[1] != "target t1" || told[2] != "" {
+			c.t.Errorf("while a target was up, down and up it was said to wait for %q", told)
+		}
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -202,12 +203,14 @@ func (r *room) there(ctx context.Context, p *vault.Point, placed []vault.Placed,
 	return there, nil
 }
 
-// retry waits for weather; damage, wrong keys and files in the way are told at once.
+// retry waits for weather; damage, wrong keys, and a destination that can't take
+// the file whoever waits are told at once.
 func retry(ctx context.Context, f func() error) error {
 	b := backoff.NewExponentialBackOff(backoff.WithMaxInterval(30*time.Second), backoff.WithMaxElapsedTime(patience))
 	return backoff.Retry(func() error {
 		err := f()
-		for _, final := range []error{blob.ErrNotExist, vault.ErrDamaged, vault.ErrWrongKey, vault.ErrNoKey, fs.ErrExist, fs.ErrPermission} {
+		for _, final := range []error{blob.ErrNotExist, vault.ErrDamaged, vault.ErrWrongKey, vault.ErrNoKey, fs.ErrExist, fs.ErrPermission,
+			syscall.ENAMETOOLONG, syscall.ENOTDIR, syscall.EROFS, syscall.EFBIG} {
 			if errors.Is(err, final) {
 				return backoff.Permanent(err)
 			}

@@ -76,7 +76,11 @@ func (r *reader) ReadAt(ctx context.Context, p []byte, off int64) error {
 	case n == len(p):
 		return nil
 	case errors.Is(err, io.EOF):
-		return fmt.Errorf("%s: shrank to %d bytes while it was read, it had %d", r.what, off+int64(n), r.size)
+		size := off + int64(n)
+		if st, err := r.f.Stat(); err == nil {
+			size = st.Size() // which may lie before off
+		}
+		return fmt.Errorf("%s: shrank to %d bytes while it was read, it had %d", r.what, size, r.size)
 	}
 	return fmt.Errorf("%s: unreadable at %d: %w", r.what, off+int64(n), err)
 }

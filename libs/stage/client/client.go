@@ -5,11 +5,13 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/holdfast-backup/holdfast/topics"
@@ -67,7 +69,9 @@ func (c *Client) Publish(ctx context.Context, e topics.Event) error {
 	for k, v := range e.Headers {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: k, Value: []byte(v)})
 	}
-	if err := c.cl.ProduceSync(ctx, rec).FirstErr(); err != nil {
+	if err := c.cl.ProduceSync(ctx, rec).FirstErr(); errors.Is(err, kerr.UnknownServerError) {
+		return fmt.Errorf("publish to %s: is the broker's disk full? %w", name, err)
+	} else if err != nil {
 		return fmt.Errorf("publish to %s: %w", name, err)
 	}
 	return nil

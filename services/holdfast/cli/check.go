@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-backup/holdfast/libs/conf"
+	"github.com/holdfast-backup/holdfast/services/holdfast/house"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -15,13 +16,18 @@ func (a *app) checkCommand() *cobra.Command {
 		Example: "  holdfast check --config /etc/holdfast.yaml\n  holdfast check --config new.yaml -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := conf.Load(a.configPath())
+			c, err := conf.Load(a.configPath())
+			if err == nil {
+				err = house.Check(c)
+			}
 			var bad conf.Findings
 			if err != nil && !errors.As(err, &bad) {
 				return err
 			}
 			var rows [][]string
-			for _, f := range bad {
+			for i, f := range bad {
+				f.File = a.configPath()
+				bad[i] = f
 				rows = append(rows, []string{f.String()})
 			}
 			if len(bad) == 0 {

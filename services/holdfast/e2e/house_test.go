@@ -33,6 +33,8 @@ type under struct {
 	t      *testing.T
 	data   string
 	images string
+	log    string
+	lines  string // of the configuration, behind those that up writes
 	run    house.RunFile
 }
 
@@ -45,52 +47,91 @@ func start(t *testing.T, machines map[string]map[string][]byte) *under {
 // startWith adds lines to the configuration.
 func startWith(t *testing.T, machines map[string]map[string][]byte, lines string) *under {
 	t.Helper()
+	u := lay(t, machines)
+	u.lines = lines
+	u.up(up.Options{})
+	u.listed(len(machines))
+	return u
+}
+
+// lay makes the folders of a house that does not run yet.
+func lay(t *testing.T, machines map[string]map[string][]byte) *under {
+	t.Helper()
 	dir := t.TempDir()
-	u := &under{t: t, data: filepath.Join(dir, "data"), images: filepath.Join(dir, "machines")}
+	u := &under{t: t, data: filepath.Join(dir, "data"), images: filepath.Join(dir, "machines"), log: filepath.Join(dir, "log")}
 	for name, files := range machines {
 		u.must(os.MkdirAll(filepath.Join(u.images, name), 0o755))
 		for file, b := range files {
 			u.write(name, file, b)
 		}
 	}
-	log, err := os.Create(filepath.Join(dir, "log"))
+	return u
+}
+
+// up runs the house until the test ends.
+func (u *under) up(o up.Options) {
+	u.t.Helper()
+	log, err := os.Create(u.log)
 	u.must(err)
-	o := up.Options{Data: u.data, Images: []string{u.images}, K: 2, M: 1, Say: log, Log: watch.Logger(log, slog.LevelInfo)}
-	if lines != "" {
+	o.Data, o.Images, o.K, o.M, o.Say, o.Log = u.data, []string{u.images}, 2, 1, log, watch.Logger(log, slog.LevelInfo)
+	if u.lines != "" {
 		_, err := up.Configure(o)
 		u.must(err)
 		path := filepath.Join(u.data, "holdfast.yaml")
 		b, err := os.ReadFile(path)
 		u.must(err)
-		u.must(os.WriteFile(path, append(b, "\n"+lines+"\n"...), 0o600))
+		u.must(os.WriteFile(path, append(b, "\n"+u.lines+"\n"...), 0o600))
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan house.RunFile, 1), make(chan error, 1)
 	o.Ready = func(r house.RunFile) { ready <- r }
 	go func() { ended <- up.Up(ctx, o) }()
-	t.Cleanup(func() {
+	u.t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
-			t.Errorf("stop: %v", err)
+			u.t.Errorf("stop: %v", err)
 		}
-		if t.Failed() {
-			b, _ := os.ReadFile(log.Name())
-			t.Logf("the log ends:\n%s", b[max(0, len(b)-8<<10):])
+		if u.t.Failed() {
+			b, _ := os.ReadFile(u.log)
+			u.t.Logf("the log ends:\n%s", b[max(0, len(b)-8<<10):])
 		}
 	})
 	select {
 	case u.run = <-ready:
 	case err := <-ended:
 		ended <- nil
-		t.Fatalf("up: %v", err)
+		u.t.Fatalf("up: %v", err)
 	case <-time.After(patience):
-		t.Fatal("up is not ready")
+		u.t.Fatal("up is not ready")
 	}
+}
+
+// configure writes the configuration that up would, with changes.
+func (u *under) configure(o up.Options, oldNew ...string) {
+	u.t.Helper()
+	o.Data, o.Images, o.K, o.M = u.data, []string{u.images}, 2, 1
+	_, err := up.Configure(o)
+	u.must(err)
+	file := filepath.Join(u.data, "holdfast.yaml")
+	b, err := os.ReadFile(file)
+	u.must(err)
+	text := string(b)
+	for i := 0; i < len(oldNew); i += 2 {
+		if !strings.Contains(text, oldNew[i]) {
+			u.t.Fatalf("the configuration has no %q:\n%s", oldNew[i], text)
+		}
+		text = strings.Replace(text, oldNew[i], oldNew[i+1], 1)
+	}
+	u.must(os.WriteFile(file, []byte(text), 0o600))
+}
+
+// listed waits until so many machines are known.
+func (u *under) listed(n int) {
+	u.t.Helper()
 	u.until("the source to be listed", func() bool {
 		out, _, code := u.holdfast("machines")
-		return code == 0 && strings.Count(out, "\n") >= len(machines)
+		return code == 0 && strings.Count(out, "\n") >= n
 	})
-	return u
 }
 
 func (u *under) write(machine, file string, b []byte) {

@@ -19,6 +19,9 @@ const spansFor = 3 * time.Second
 // Run runs services until ctx ends. Each talks to the others through Kafka only:
 // all of them in one process is more goroutines and nothing else.
 func Run(ctx context.Context, p *Parts, services []Service, brokers []string, m *watch.Metrics, h *watch.Health) error {
+	if err := Check(p.Conf); err != nil {
+		return err
+	}
 	p.gauge = m.Gauge
 	var stages []stage.Stage
 	for _, s := range services {

@@ -39,7 +39,7 @@ func Configure(o Options) (*conf.Config, error) {
 		if _, err := conf.Parse(path, []byte(text)); err != nil {
 			return nil, err
 		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		if err := writeNew(path, []byte(text)); err != nil {
 			return nil, fmt.Errorf("write configuration: %w", err)
 		}
 	default:

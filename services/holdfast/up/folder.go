@@ -47,7 +47,10 @@ func (f *folder) version() error {
 	file := filepath.Join(f.path, "version")
 	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return os.WriteFile(file, []byte(layout+"\n"), 0o600)
+		if err := writeNew(file, []byte(layout+"\n")); err != nil {
+			return fmt.Errorf("data folder: %w", err)
+		}
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("data folder: %w", err)

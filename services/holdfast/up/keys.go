@@ -134,16 +134,23 @@ func passphrase(c *conf.Config) (pass []byte, fresh bool, err error) {
 	return pass, true, writeNew(c.Keys.PassphraseFile, append(pass, '\n'))
 }
 
+// writeNew makes a file that must not be there yet, whole and durable or not at
+// all: a disk that fills up must leave nothing that the next start takes for it.
 func writeNew(path string, b []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.CreateTemp(dir, ".new-")
 	if err != nil {
 		return err
 	}
+	defer os.Remove(f.Name())
 	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.Link(f.Name(), path) // which, unlike a rename, takes no other's place
 }
 
 // firstRing makes the keys of a new vault. Their wrapped form is written first, and
