@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/topics"
@@ -20,11 +21,11 @@ type Config struct {
 	// Keep is how long an ended restore is remembered, so that its request is not
 	// run again. Default 60 days, at about 1 KiB each; the least is what a request
 	// may be old, behind which it is refused anyway.
-	Keep time.Duration `yaml:"keep"`
+	Keep conf.Duration `yaml:"keep"`
 }
 
 // Default is the configuration without a file.
-func Default() Config { return Config{AtOnce: 2, Keep: 60 * 24 * time.Hour} }
+func Default() Config { return Config{AtOnce: 2, Keep: conf.Duration(60 * 24 * time.Hour)} }
 
 // Deps is what the restorer needs of the house. It is the one stage that holds
 // the private half of the vault's key.
@@ -40,14 +41,14 @@ func Stage(c Config, d Deps) stage.Stage {
 		if c.AtOnce < 1 {
 			return nil, fmt.Errorf("%s: at_once is %d, the least is 1", stageName, c.AtOnce)
 		}
-		if c.Keep < expiry {
-			return nil, fmt.Errorf("%s: keep is %s, the least is %s", stageName, c.Keep, expiry)
+		if time.Duration(c.Keep) < expiry {
+			return nil, fmt.Errorf("%s: keep is %s, the least is %s", stageName, time.Duration(c.Keep), expiry)
 		}
 		roots, err := realRoots(d.Roots)
 		if err != nil {
 			return nil, err
 		}
-		s := &shared{env: env, deps: d, roots: roots, keep: c.Keep, slots: make(chan struct{}, c.AtOnce)}
+		s := &shared{env: env, deps: d, roots: roots, keep: time.Duration(c.Keep), slots: make(chan struct{}, c.AtOnce)}
 		return func(at *stage.Room) (*room, error) { return &room{shared: s, at: at, jobs: map[string]*job{}}, nil }, nil
 	},
 		stage.OnRaw(topics.RestoresRequested, (*room).requested),

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/libs/blob/blobtest"
+	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/stage/stagetest"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -77,7 +78,7 @@ func (w *world) join(weather, torn float64, slow time.Duration) *process {
 		f.Slow(slow).Lose(weather)
 	}
 	c := Default()
-	c.Keep = cmp.Or(w.keep, c.Keep)
+	c.Keep = cmp.Or(conf.Duration(w.keep), c.Keep)
 	w.b.Stage = Stage(c, Deps{Vault: v, Reader: r, Roots: []string{w.root}})
 	p.m = w.b.Join(torn)
 	return p
