@@ -216,3 +216,35 @@ func TestDroppedOrMissingBaseFails(t *testing.T) {
 		})
 	}
 }
+
+// Where nothing is known of what the base held, all is read against none. The
+// backup completes, and its point names no base.
+func TestBaseThatNothingStandsOn(t *testing.T) {
+	sit(t, 1, 1, func(c *court) {
+		c.Join(0)
+		w := c.simple(1)
+		w.leased.Base = &schemas.Point{Path: "points/1/base", Lease: baseLease.Bytes(), Epoch: 1}
+		c.lease(w)
+		c.cuts(w)
+		c.answers(w)
+		c.facts(w)
+		d := c.ended(w.leased.Run.Backup)
+		if d.Status != "completed" {
+			c.t.Fatalf("%s: %s", d.Status, d.Reason)
+		}
+		c.whole(w, d.Point)
+		if p, err := c.reader.Point(c.t.Context(), d.Point); err != nil || len(p.BaseLease) > 0 || p.BasePath != "" {
+			c.t.Errorf("the point names base %q of lease %x, %v", p.GetBasePath(), p.GetBaseLease(), err)
+		}
+	})
+}
+
+func TestFileOnABaseThatWasNotReadFails(t *testing.T) {
+	failsOnce(t, codeBase, func(c *court, w *world) {
+		f := proto.CloneOf(w.facts[0])
+		f.HasBase = true
+		c.cuts(w)
+		c.answers(w)
+		c.Send(topics.FilesExported.Event(w.leased.Run.Backup, f), topics.FilesExported.Event(w.leased.Run.Backup, w.facts[1]))
+	})
+}

@@ -29,9 +29,8 @@ func (a *attempt) complete() (bool, *fault) {
 	if a.finished == nil || a.leased == nil {
 		return false, nil
 	}
-	if b := a.leased.GetBase(); !bytes.Equal(a.finished.BaseLease, b.GetLease()) {
-		return false, faultf(codeBase, "the exporter read against the base of lease %s, the lease names %s",
-			schemas.IDText(a.finished.BaseLease), schemas.IDText(b.GetLease()))
+	if f := a.checkBase(); f != nil {
+		return false, f
 	}
 	whole := uint32(0)
 	for _, f := range a.files {
@@ -56,6 +55,22 @@ func (a *attempt) complete() (bool, *fault) {
 		}
 	}
 	return true, nil
+}
+
+// checkBase holds the base that the exporter read against to the one that its lease
+// names. It may have read against none, where nothing is known of what that held:
+// then no file may stand on it.
+func (a *attempt) checkBase() *fault {
+	leased, read := a.leased.GetBase().GetLease(), a.finished.BaseLease
+	if len(read) > 0 && !bytes.Equal(read, leased) {
+		return faultf(codeBase, "the exporter read against the base of lease %s, the lease names %s", schemas.IDText(read), schemas.IDText(leased))
+	}
+	for _, f := range a.files {
+		if len(read) == 0 && f.facts != nil && f.facts.HasBase {
+			return faultf(codeBase, "file %d stands on a base, and the exporter says that it read against none", f.no)
+		}
+	}
+	return nil
 }
 
 // inherits reports whether the point needs its base.
@@ -119,9 +134,11 @@ func (a *attempt) named() []*file {
 // a whole are resolved to where they lie, so that no point refers to another.
 func (a *attempt) point(b *base, v *schemas.Verdict) (*vault.Point, *fault) {
 	l := a.leased
-	p := &vault.Point{Run: a.run(), Machine: l.Machine, Job: l.Job, Tenant: l.Tenant, BasePath: l.GetBase().GetPath(),
-		BaseLease: l.GetBase().GetLease(), SnapshotId: a.snapshot, SnapshotMs: a.finished.SnapshotMs, Consistency: a.finished.Consistency,
+	p := &vault.Point{Run: a.run(), Machine: l.Machine, Job: l.Job, Tenant: l.Tenant, BaseLease: a.finished.BaseLease, SnapshotId: a.snapshot, SnapshotMs: a.finished.SnapshotMs, Consistency: a.finished.Consistency,
 		FullReason: a.finished.FullReason, Warnings: a.finished.Warnings, Totals: v.Totals, QueuedMs: v.QueuedMs, LeasedMs: v.LeasedMs, DoneMs: v.DoneMs}
+	if len(p.BaseLease) > 0 {
+		p.BasePath = l.GetBase().GetPath()
+	}
 	to := vault.NewPointBuilder(p)
 	for _, f := range a.named() {
 		runs, err := f.runs()
