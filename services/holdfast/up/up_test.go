@@ -37,23 +37,41 @@ func begin(t *testing.T, o Options) (*conf.Config, error) {
 // with the same keys, or makes them anew where nothing was sealed to them yet.
 func TestAFirstStartIsFinishedByTheNext(t *testing.T) {
 	for _, lost := range []string{"keys/vault.pub", "keys/name.key keys/map.key keys/vault.pub", "keys/wrapped keys/name.key keys/map.key keys/vault.pub",
-		"vault/t3/vault.json", "vault/t1/epochs/1 vault/t2/epochs/1 vault/t3/epochs/1"} {
+		"vault/t3/vault.json", "vault/*/epochs/1", "vault/*/epochs/1 vault/*/keys/*", "vault/*/epochs/1 vault/*/keys/* vault/t3/vault.json",
+		"vault/*/epochs/1 vault/*/keys/* vault/*/vault.json keys/map.key keys/vault.pub"} {
 		t.Run(lost, func(t *testing.T) {
 			o := options(t)
 			c, err := begin(t, o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, name := range strings.Fields(lost) {
-				if err := os.Remove(filepath.Join(o.Data, name)); err != nil {
-					t.Fatal(err)
+			first, err := vault.LoadRing(c.Keys.Dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, pattern := range strings.Fields(lost) {
+				all, err := filepath.Glob(filepath.Join(o.Data, pattern))
+				if err != nil || len(all) == 0 {
+					t.Fatalf("%s: %v, %v", pattern, all, err)
+				}
+				for _, name := range all {
+					if err := os.Remove(name); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 			if _, err := begin(t, o); err != nil {
 				t.Fatalf("the next start: %v", err)
 			}
-			if _, err := vault.LoadRing(c.Keys.Dir); err != nil {
-				t.Error(err)
+			again, err := vault.LoadRing(c.Keys.Dir)
+			if err != nil || again.Fingerprint() != first.Fingerprint() {
+				t.Errorf("the keys are others after the next start: %v", err)
+			}
+			if !strings.Contains(lost, "vault/*/keys") {
+				return
+			}
+			if _, err := begin(t, o); err != nil { // which compares them with those that were put there anew
+				t.Errorf("the start after it: %v", err)
 			}
 		})
 	}
