@@ -11,7 +11,11 @@ import (
 
 	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/vault"
+	"github.com/holdfast-backup/holdfast/services/holdfast/house"
 )
+
+// Half a second for each guess at a passphrase would be half a minute of these tests.
+func init() { vault.WrapCostDefault = vault.WrapCost{Passes: 1, MemoryKiB: 1 << 10, Threads: 1} }
 
 func options(t *testing.T) Options {
 	t.Helper()
@@ -67,6 +71,9 @@ func TestAFirstStartIsFinishedByTheNext(t *testing.T) {
 			if err != nil || again.Fingerprint() != first.Fingerprint() {
 				t.Errorf("the keys are others after the next start: %v", err)
 			}
+			if n, err := opened(t, c).Epoch(t.Context()); n != 1 || err != nil {
+				t.Errorf("the vault is in epoch %d, %v", n, err)
+			}
 			if !strings.Contains(lost, "vault/*/keys") {
 				return
 			}
@@ -75,6 +82,19 @@ func TestAFirstStartIsFinishedByTheNext(t *testing.T) {
 			}
 		})
 	}
+}
+
+func opened(t *testing.T, c *conf.Config) *vault.Vault {
+	t.Helper()
+	targets, err := house.Targets(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := vault.Open(t.Context(), targets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 // Each case breaks one thing; the start must say which, and change nothing.
@@ -136,10 +156,14 @@ func TestWrongKeysStopTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pass, err := os.ReadFile(c.Keys.PassphraseFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.RemoveAll(c.Keys.Dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "keys are not") {
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "keys are not") || !strings.Contains(err.Error(), c.Keys.PassphraseFile+": no such file") {
 		t.Errorf("no keys and no passphrase: %v", err)
 	}
 	if err := os.CopyFS(c.Keys.Dir, os.DirFS(d.Keys.Dir)); err != nil {
@@ -153,6 +177,12 @@ func TestWrongKeysStopTheStart(t *testing.T) {
 	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "passphrase") {
 		t.Errorf("the keys of another vault: %v", err)
 	}
+	if err := os.WriteFile(c.Keys.PassphraseFile, pass, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "are not those of the vault") {
+		t.Errorf("the keys of another vault beside the passphrase of this one: %v", err)
+	}
 }
 
 // Options that contradict the file are refused, because the file is the operator's.
@@ -165,7 +195,11 @@ func TestTheFileWins(t *testing.T) {
 	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "--images") {
 		t.Errorf("got %v", err)
 	}
-	o.Images = nil
+	o.Images, o.Targets = nil, []string{t.TempDir()}
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "--target") {
+		t.Errorf("got %v", err)
+	}
+	o.Targets = nil
 	if _, err := begin(t, o); err != nil {
 		t.Error(err)
 	}
