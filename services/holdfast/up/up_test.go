@@ -127,9 +127,14 @@ func TestBadStartsAreRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := options(t)
 			c.harm(t, &o)
-			err := Up(context.Background(), o)
+			ctx, stop := context.WithCancel(t.Context())
+			o.Ready = func(house.RunFile) { stop() } // a start that should have been refused
+			err := Up(ctx, o)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if _, err := os.Stat(filepath.Join(o.Data, "holdfast.yaml")); err == nil {
+				t.Error("a configuration that was refused is left for the next start")
 			}
 		})
 	}
