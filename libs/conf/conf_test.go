@@ -28,10 +28,13 @@ stages:
 func write(t *testing.T, text string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, d := range []string{"machines", "vault"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+	for _, d := range []string{"machines", "vault/a"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Symlink("a", filepath.Join(dir, "vault", "link")); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "vault", "file"), nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -76,6 +79,21 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"k", "k: 1, m: 1", "k: 0, m: 2", `vault.shards: k=0 m=2`},
 		{"target is a file", "vault/b", "vault/file", `:10: vault.targets[1].path: `},
 		{"one folder twice", "vault/b", "vault/../vault/a", "is the folder of target a too"},
+		{"one folder by a link", "vault/b", "vault/link", "is the folder of target a too"},
+		{"one folder below a link", "path: vault/a}\n    - {name: b, kind: file, path: vault/b}", "path: vault/a/x}\n    - {name: b, kind: file, path: vault/link/x}", "is the folder of target a too"},
+		{"more targets than k+m", "k: 1, m: 1", "k: 1, m: 0", `:9: vault.targets: there are 2, and k+m is 1`},
+		{"m", "k: 1, m: 1", "k: 3, m: -1", `vault.shards: k=3 m=-1`},
+		{"kind of target", "name: b, kind: file", "name: b, kind: tape", `vault.targets[1].kind: "tape" is not known`},
+		{"no path", ", path: vault/b", "", "vault.targets[1].path: is missing"},
+		{"two sources of one name", "stages:", "  - {name: kvm, kind: images, path: machines}\nstages:", `sources[1].name: "kvm" is there twice`},
+		{"source is a file", "path: machines", "path: vault/file", "vault/file is a file, not a folder"},
+		{"no snapshot", "every: 1d", "limits: {snapshots: -1}", "sources[0].limits.snapshots: -1 is less than one"},
+		{"no window", "size: 4GiB", "size: 64MiB", "staging[0].size: 64MiB is less than one window of 512MiB"},
+		{"staging is a file", "share: staging", "share: vault/file", ":5: staging[0].share: "},
+		{"two shares", "size: 4GiB}", "size: 4GiB}\n  - {share: other}", "staging[1]: one share serves all sources"},
+		{"small reserve", "vault:", "sealed: {reserve: 1MiB}\nvault:", "sealed.reserve: 1MiB is too small"},
+		{"keys in a file", "stages:", "keys: {dir: vault/file}\nstages:", "keys.dir: "},
+		{"workers", "stages:", "limits: {workers: -1}\nstages:", "limits.workers: -1 is below zero"},
 		{"two of one name", "name: b", "name: a", `vault.targets[1].name: "a" is there twice`},
 		{"kind", "kind: images", "kind: floppy", `sources[0].kind: "floppy" is not known`},
 		{"no folder", "path: machines", "path: nowhere", `sources[0].path: stat`},

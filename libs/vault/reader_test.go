@@ -28,13 +28,21 @@ type library struct {
 	path  string
 	packs []PackID
 	maps  []PackID
+
+	lie  func(plain []byte) []byte // what is sealed under a chunk's name; nil: its bytes
+	bend func(p *Page)             // what a page says of itself; nil: the truth
 }
 
 // newLibrary fills a vault: some places data, some zero, one chunk twice, the
 // last place short.
 func newLibrary(t testing.TB, k, m int) *library {
 	t.Helper()
-	l := &library{rig: newRig(t, k, m, 1)}
+	return bentLibrary(t, k, m, nil, nil)
+}
+
+func bentLibrary(t testing.TB, k, m int, lie func([]byte) []byte, bend func(*Page)) *library {
+	t.Helper()
+	l := &library{rig: newRig(t, k, m, 1), lie: lie, bend: bend}
 	var err error
 	l.ring, err = NewRing()
 	l.must(err)
@@ -82,6 +90,9 @@ func (l *library) fill(t testing.TB) {
 			continue
 		}
 		known[id] = PagePlace{}
+		if l.lie != nil {
+			plain = l.lie(bytes.Clone(plain))
+		}
 		_, err := b.Add(id, plain)
 		l.must(err)
 		if pending = append(pending, id); len(pending) == 20 {
@@ -102,6 +113,9 @@ func (l *library) fill(t testing.TB) {
 				place = known[namer.ID(plain)]
 			}
 			p.Places = append(p.Places, place)
+		}
+		if l.bend != nil {
+			l.bend(&p)
 		}
 		slot, err := mb.Add(p)
 		l.must(err)
@@ -237,7 +251,9 @@ func TestRestoreGoesOn(t *testing.T) {
 	if written == 0 || written > uint64(len(l.disk)/2+testGrid) {
 		t.Errorf("%d bytes were written: what was there must be read, not restored", written)
 	}
-	if err := r.RestoreFile(t.Context(), p, p.Files[0], path, false, nil); !errors.Is(err, os.ErrExist) {
+	l.must(os.WriteFile(path, []byte("another's"), 0o600))
+	err = r.RestoreFile(t.Context(), p, p.Files[0], path, false, func(_, _ uint64) { t.Error("it is restored before it is refused") })
+	if got, _ := os.ReadFile(path); !errors.Is(err, os.ErrExist) || string(got) != "another's" {
 		t.Errorf("a file was restored over: %v", err)
 	}
 	link := filepath.Join(t.TempDir(), "disk")
@@ -281,6 +297,27 @@ func TestRestoredIsKnown(t *testing.T) {
 	want(false, "one byte more")
 }
 
+// A seal says who wrote, not that it is true: what a worker with all keys wrote
+// falsely is damage that names its place, and nothing of it is given a name.
+func TestFalseWordsUnderRightSeals(t *testing.T) {
+	for name, c := range map[string]struct {
+		lie  func([]byte) []byte
+		bend func(*Page)
+		want string
+	}{
+		"another chunk": {func(b []byte) []byte { b[0] ^= 1; return b }, nil, "the chunk under the name"},
+		"another page":  {nil, func(p *Page) { p.No ^= 1 }, "it says that it is page"},
+		"another byte":  {nil, func(p *Page) { p.Start += testGrid }, "it begins at byte"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := bentLibrary(t, 1, 0, c.lie, c.bend)
+			if _, err := l.restored(t); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "disk0.raw") {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
 // A name as long as a file system takes can be backed up, so it must come back.
 func TestLongNamesComeBack(t *testing.T) {
 	l := newLibrary(t, 1, 0)
@@ -316,6 +353,18 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 	if v := look(false); len(v.Missing) != 1 || v.Missing[0].Shard != 3 || len(v.Lost) != 0 {
 		t.Errorf("one shard is gone: %+v", v)
 	}
+	for _, n := range []int{1, 2} {
+		l.must(l.stores[n].Delete(t.Context(), ShardKey(l.packs[1], false, uint8(n), 0)))
+	}
+	if v := look(false); len(v.Missing) != 3 || len(v.Lost) != 0 {
+		t.Errorf("two shards of one pack are gone, which it may lose: %+v", v)
+	}
+	l.must(l.stores[4].Delete(t.Context(), ShardKey(l.packs[1], false, 4, 0)))
+	if v := look(false); len(v.Missing) != 4 || len(v.Lost) != 1 || !strings.Contains(v.Lost[0].Why, "2 sound shards, 3 are needed") {
+		t.Errorf("three shards of one pack are gone: %+v", v)
+	}
+	l = newLibrary(t, 3, 2)
+	l.must(l.stores[3].Delete(t.Context(), ShardKey(l.packs[0], false, 3, 0)))
 	l.break_(t, "flipped", 1)
 	if v := look(true); len(v.Damaged) != len(l.packs)+1 || len(v.Lost) != 0 {
 		t.Errorf("a target is damaged: %+v", v)

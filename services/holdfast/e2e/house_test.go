@@ -16,6 +16,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/stage/client"
+	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/libs/watch"
 	"github.com/holdfast-backup/holdfast/schemas"
 	"github.com/holdfast-backup/holdfast/services/holdfast/cli"
@@ -27,6 +28,9 @@ import (
 // patience is how long a test waits for the house before it calls it stuck. It
 // ends no wait early: on an idle machine all of this takes seconds.
 const patience = 3 * time.Minute
+
+// What each guess at a passphrase costs is for who attacks a vault, not for tests.
+func init() { vault.WrapCostDefault = vault.WrapCost{Passes: 1, MemoryKiB: 1 << 10, Threads: 1} }
 
 // under is a house that runs for one test.
 type under struct {

@@ -11,7 +11,11 @@ import (
 
 	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/vault"
+	"github.com/holdfast-backup/holdfast/services/holdfast/house"
 )
+
+// Half a second for each guess at a passphrase would be half a minute of these tests.
+func init() { vault.WrapCostDefault = vault.WrapCost{Passes: 1, MemoryKiB: 1 << 10, Threads: 1} }
 
 func options(t *testing.T) Options {
 	t.Helper()
@@ -37,26 +41,60 @@ func begin(t *testing.T, o Options) (*conf.Config, error) {
 // with the same keys, or makes them anew where nothing was sealed to them yet.
 func TestAFirstStartIsFinishedByTheNext(t *testing.T) {
 	for _, lost := range []string{"keys/vault.pub", "keys/name.key keys/map.key keys/vault.pub", "keys/wrapped keys/name.key keys/map.key keys/vault.pub",
-		"vault/t3/vault.json", "vault/t1/epochs/1 vault/t2/epochs/1 vault/t3/epochs/1"} {
+		"vault/t3/vault.json", "vault/*/epochs/1", "vault/*/epochs/1 vault/*/keys/*", "vault/*/epochs/1 vault/*/keys/* vault/t3/vault.json",
+		"vault/*/epochs/1 vault/*/keys/* vault/*/vault.json keys/map.key keys/vault.pub"} {
 		t.Run(lost, func(t *testing.T) {
 			o := options(t)
 			c, err := begin(t, o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, name := range strings.Fields(lost) {
-				if err := os.Remove(filepath.Join(o.Data, name)); err != nil {
-					t.Fatal(err)
+			first, err := vault.LoadRing(c.Keys.Dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, pattern := range strings.Fields(lost) {
+				all, err := filepath.Glob(filepath.Join(o.Data, pattern))
+				if err != nil || len(all) == 0 {
+					t.Fatalf("%s: %v, %v", pattern, all, err)
+				}
+				for _, name := range all {
+					if err := os.Remove(name); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 			if _, err := begin(t, o); err != nil {
 				t.Fatalf("the next start: %v", err)
 			}
-			if _, err := vault.LoadRing(c.Keys.Dir); err != nil {
-				t.Error(err)
+			again, err := vault.LoadRing(c.Keys.Dir)
+			if err != nil || again.Fingerprint() != first.Fingerprint() {
+				t.Errorf("the keys are others after the next start: %v", err)
+			}
+			if n, err := opened(t, c).Epoch(t.Context()); n != 1 || err != nil {
+				t.Errorf("the vault is in epoch %d, %v", n, err)
+			}
+			if !strings.Contains(lost, "vault/*/keys") {
+				return
+			}
+			if _, err := begin(t, o); err != nil { // which compares them with those that were put there anew
+				t.Errorf("the start after it: %v", err)
 			}
 		})
 	}
+}
+
+func opened(t *testing.T, c *conf.Config) *vault.Vault {
+	t.Helper()
+	targets, err := house.Targets(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := vault.Open(t.Context(), targets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 // Each case breaks one thing; the start must say which, and change nothing.
@@ -89,9 +127,14 @@ func TestBadStartsAreRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := options(t)
 			c.harm(t, &o)
-			err := Up(context.Background(), o)
+			ctx, stop := context.WithCancel(t.Context())
+			o.Ready = func(house.RunFile) { stop() } // a start that should have been refused
+			err := Up(ctx, o)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if _, err := os.Stat(filepath.Join(o.Data, "holdfast.yaml")); err == nil {
+				t.Error("a configuration that was refused is left for the next start")
 			}
 		})
 	}
@@ -118,10 +161,14 @@ func TestWrongKeysStopTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pass, err := os.ReadFile(c.Keys.PassphraseFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := os.RemoveAll(c.Keys.Dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "keys are not") {
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "keys are not") || !strings.Contains(err.Error(), c.Keys.PassphraseFile+": no such file") {
 		t.Errorf("no keys and no passphrase: %v", err)
 	}
 	if err := os.CopyFS(c.Keys.Dir, os.DirFS(d.Keys.Dir)); err != nil {
@@ -135,6 +182,12 @@ func TestWrongKeysStopTheStart(t *testing.T) {
 	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "passphrase") {
 		t.Errorf("the keys of another vault: %v", err)
 	}
+	if err := os.WriteFile(c.Keys.PassphraseFile, pass, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "are not those of the vault") {
+		t.Errorf("the keys of another vault beside the passphrase of this one: %v", err)
+	}
 }
 
 // Options that contradict the file are refused, because the file is the operator's.
@@ -147,7 +200,11 @@ func TestTheFileWins(t *testing.T) {
 	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "--images") {
 		t.Errorf("got %v", err)
 	}
-	o.Images = nil
+	o.Images, o.Targets = nil, []string{t.TempDir()}
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "--target") {
+		t.Errorf("got %v", err)
+	}
+	o.Targets = nil
 	if _, err := begin(t, o); err != nil {
 		t.Error(err)
 	}
