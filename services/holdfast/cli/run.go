@@ -51,6 +51,10 @@ func (a *app) runCommand() *cobra.Command {
 				a.say("no ledger is configured: blind; backups and restores do not need it")
 				services = house.Without(services, "recorder")
 			}
+			kafka, err := house.Kafka(cfg.Kafka)
+			if err != nil {
+				return err
+			}
 			parts := house.NewParts(c.Context(), cfg, log)
 			defer parts.Close()
 			metrics, health := watch.NewMetrics(), new(watch.Health)
@@ -62,7 +66,7 @@ func (a *app) runCommand() *cobra.Command {
 			if at != "" {
 				a.say("metrics at http://%s/metrics", at)
 			}
-			return house.Run(c.Context(), parts, services, cfg.Kafka.Brokers, metrics, health)
+			return house.Run(c.Context(), parts, services, kafka, metrics, health)
 		},
 	}
 	c.Flags().StringSliceVar(&names, "stages", []string{"all"}, "which, by name")

@@ -28,8 +28,12 @@ func (a *app) configPath() string {
 // that runs on the data folder.
 func (a *app) connect(ctx context.Context) (*client.Client, error) {
 	region, brokers := "", []string(nil)
+	var reach stage.Reach
 	if c, err := conf.Load(a.configPath()); err == nil {
 		region, brokers = c.Region, c.Kafka.Brokers
+		if reach, err = house.Kafka(c.Kafka); err != nil {
+			return nil, err
+		}
 	} else if a.config != "" || !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
@@ -41,9 +45,9 @@ func (a *app) connect(ctx context.Context) (*client.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		region, brokers = r.Region, r.Kafka
+		region, brokers, reach = r.Region, r.Kafka, stage.Connect(r.Kafka...)
 	}
-	cl, err := client.Open(region, stage.Connect(brokers...)...)
+	cl, err := client.Open(region, reach...)
 	if err != nil {
 		return nil, err
 	}

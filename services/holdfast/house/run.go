@@ -18,7 +18,7 @@ const spansFor = 3 * time.Second
 
 // Run runs services until ctx ends. Each talks to the others through Kafka only:
 // all of them in one process is more goroutines and nothing else.
-func Run(ctx context.Context, p *Parts, services []Service, brokers []string, m *watch.Metrics, h *watch.Health) error {
+func Run(ctx context.Context, p *Parts, services []Service, kafka stage.Reach, m *watch.Metrics, h *watch.Health) error {
 	if err := Check(p.Conf); err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func Run(ctx context.Context, p *Parts, services []Service, brokers []string, m 
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range stages {
 		env := stage.Env{Region: p.Conf.Region, Worker: worker(), Now: time.Now, Log: p.Log,
-			Kafka: stage.Connect(brokers...), Watch: look}
+			Kafka: kafka, Watch: look}
 		g.Go(func() error { return stage.Run(ctx, s, env) })
 	}
 	return g.Wait()

@@ -98,7 +98,7 @@ func serve(ctx context.Context, o Options, c *conf.Config, services []house.Serv
 			}
 		}
 	}()
-	return house.Run(ctx, parts, services, run.Kafka, metrics, health)
+	return house.Run(ctx, parts, services, stage.Connect(run.Kafka...), metrics, health)
 }
 
 // waitReady polls, because parts speak for themselves and none knows of the others.
