@@ -18,11 +18,12 @@ bin/holdfast: $(shell find . -name '*.go' -not -path './ops/tools/*') go.mod go.
 demo: bin/holdfast
 	bin/holdfast demo
 
-# What tests use beside Go: kcat, which asks as a stranger would, and e2fsck, which
-# judges the demo's disks. Where there is no apt, tests that need them say so.
+# What tests use beside Go: kcat, which asks as a stranger would, e2fsck, which
+# judges the demo's disks, and qemu-img, which judges the formats that disks are
+# written in. Where there is no apt, tests that need them say so.
 deps:
-	@command -v kcat >/dev/null && command -v e2fsck >/dev/null || ! command -v apt-get >/dev/null || \
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq kcat e2fsprogs >/dev/null; }
+	@command -v kcat >/dev/null && command -v e2fsck >/dev/null && command -v qemu-img >/dev/null || ! command -v apt-get >/dev/null || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq kcat e2fsprogs qemu-utils >/dev/null; }
 
 test: bin/holdfast
 	$(GO) vet -tags $(TAGS) ./...

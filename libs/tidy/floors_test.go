@@ -40,7 +40,7 @@ var keepers = map[string][]string{
 	"github.com/aws/aws-sdk-go-v2":         {"libs/blob/s3"},
 	"github.com/ClickHouse/clickhouse-go":  {"libs/ledger"},
 	"github.com/klauspost/reedsolomon":     {"libs/shard"},
-	"github.com/klauspost/compress":        {"libs/seal"},
+	"github.com/klauspost/compress":        {"libs/seal", "libs/vmdk"},
 	"github.com/cockroachdb/pebble":        {"services/deduper", "libs/index"},
 	"github.com/spf13/cobra":               {"services/holdfast"},
 	"github.com/diskfs/go-diskfs":          {"services/holdfast/demo"},
