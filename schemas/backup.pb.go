@@ -261,6 +261,7 @@ type MachineFound struct {
 	Gone           bool                   `protobuf:"varint,9,opt,name=gone,proto3" json:"gone,omitempty"`
 	Source         *SourceFound           `protobuf:"bytes,10,opt,name=source,proto3" json:"source,omitempty"` // only in a source's row
 	AtMs           int64                  `protobuf:"varint,11,opt,name=at_ms,json=atMs,proto3" json:"at_ms,omitempty"`
+	Cluster        string                 `protobuf:"bytes,12,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -372,6 +373,13 @@ func (x *MachineFound) GetAtMs() int64 {
 	return 0
 }
 
+func (x *MachineFound) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
 type FoundDisk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -432,6 +440,10 @@ type SourceFound struct {
 	WindowBytes   uint64                 `protobuf:"varint,3,opt,name=window_bytes,json=windowBytes,proto3" json:"window_bytes,omitempty"`    // of one lease
 	ListedMs      int64                  `protobuf:"varint,4,opt,name=listed_ms,json=listedMs,proto3" json:"listed_ms,omitempty"`             // when it was last listed whole
 	Machines      uint32                 `protobuf:"varint,5,opt,name=machines,proto3" json:"machines,omitempty"`
+	PerHost       uint32                 `protobuf:"varint,6,opt,name=per_host,json=perHost,proto3" json:"per_host,omitempty"`                // snapshots open at once of machines on one host; 0: no limit
+	PerDatastore  uint32                 `protobuf:"varint,7,opt,name=per_datastore,json=perDatastore,proto3" json:"per_datastore,omitempty"` // and of machines with a disk on one datastore; 0: no limit
+	Connections   uint32                 `protobuf:"varint,8,opt,name=connections,proto3" json:"connections,omitempty"`                       // leases that read at once: each has one connection; 0: no limit
+	CheckOneIn    uint32                 `protobuf:"varint,9,opt,name=check_one_in,json=checkOneIn,proto3" json:"check_one_in,omitempty"`     // backups, compared against a full read; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -497,6 +509,34 @@ func (x *SourceFound) GetListedMs() int64 {
 func (x *SourceFound) GetMachines() uint32 {
 	if x != nil {
 		return x.Machines
+	}
+	return 0
+}
+
+func (x *SourceFound) GetPerHost() uint32 {
+	if x != nil {
+		return x.PerHost
+	}
+	return 0
+}
+
+func (x *SourceFound) GetPerDatastore() uint32 {
+	if x != nil {
+		return x.PerDatastore
+	}
+	return 0
+}
+
+func (x *SourceFound) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *SourceFound) GetCheckOneIn() uint32 {
+	if x != nil {
+		return x.CheckOneIn
 	}
 	return 0
 }
@@ -618,10 +658,11 @@ type MachineTended struct {
 	NextDueMs     int64                  `protobuf:"varint,2,opt,name=next_due_ms,json=nextDueMs,proto3" json:"next_due_ms,omitempty"`
 	Last          *Point                 `protobuf:"bytes,3,opt,name=last,proto3" json:"last,omitempty"` // at most 64 KiB
 	Open          *OpenRun               `protobuf:"bytes,4,opt,name=open,proto3" json:"open,omitempty"`
-	Pending       []*BackupQueued        `protobuf:"bytes,5,rep,name=pending,proto3" json:"pending,omitempty"` // at most 16
-	Done          [][]byte               `protobuf:"bytes,6,rep,name=done,proto3" json:"done,omitempty"`       // the last 16 backup ids
-	Fails         uint32                 `protobuf:"varint,7,opt,name=fails,proto3" json:"fails,omitempty"`    // since the last completed
-	Writer        []byte                 `protobuf:"bytes,8,opt,name=writer,proto3" json:"writer,omitempty"`   // of this row: a room knows its own, and overwrites what a dead one says later
+	Pending       []*BackupQueued        `protobuf:"bytes,5,rep,name=pending,proto3" json:"pending,omitempty"`   // at most 16
+	Done          [][]byte               `protobuf:"bytes,6,rep,name=done,proto3" json:"done,omitempty"`         // the last 16 backup ids
+	Fails         uint32                 `protobuf:"varint,7,opt,name=fails,proto3" json:"fails,omitempty"`      // since the last completed
+	Writer        []byte                 `protobuf:"bytes,8,opt,name=writer,proto3" json:"writer,omitempty"`     // of this row: a room knows its own, and overwrites what a dead one says later
+	Distrust      []byte                 `protobuf:"bytes,9,opt,name=distrust,proto3" json:"distrust,omitempty"` // the backup that found its change tracking lying; empty: none, or one since found it true
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -712,25 +753,36 @@ func (x *MachineTended) GetWriter() []byte {
 	return nil
 }
 
+func (x *MachineTended) GetDistrust() []byte {
+	if x != nil {
+		return x.Distrust
+	}
+	return nil
+}
+
 // OpenRun is a backup from its grant to the day its slots are free.
 type OpenRun struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
-	Order         *BackupQueued          `protobuf:"bytes,2,opt,name=order,proto3" json:"order,omitempty"`
-	Base          *Point                 `protobuf:"bytes,3,opt,name=base,proto3" json:"base,omitempty"`
-	NotBeforeMs   int64                  `protobuf:"varint,4,opt,name=not_before_ms,json=notBeforeMs,proto3" json:"not_before_ms,omitempty"` // a next attempt waits for this
-	DeadlineMs    int64                  `protobuf:"varint,5,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`      // as of the last write of this row
-	SourceSlot    uint64                 `protobuf:"varint,6,opt,name=source_slot,json=sourceSlot,proto3" json:"source_slot,omitempty"`      // the attempt that holds it; 0: free
-	RegionSlot    uint64                 `protobuf:"varint,7,opt,name=region_slot,json=regionSlot,proto3" json:"region_slot,omitempty"`      // the attempt that holds it; 0: free
-	State         OpenRun_State          `protobuf:"varint,8,opt,name=state,proto3,enum=holdfast.v1.OpenRun_State" json:"state,omitempty"`
-	Counted       uint32                 `protobuf:"varint,9,opt,name=counted,proto3" json:"counted,omitempty"`                             // attempts that count towards the five
-	Reason        string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`                               // why the last attempt ended
-	LeasedMs      int64                  `protobuf:"varint,12,opt,name=leased_ms,json=leasedMs,proto3" json:"leased_ms,omitempty"`          // first lease: the window counts from here
-	WindowBytes   uint64                 `protobuf:"varint,13,opt,name=window_bytes,json=windowBytes,proto3" json:"window_bytes,omitempty"` // as leased said it, so that it can be said again
-	Status        Status                 `protobuf:"varint,14,opt,name=status,proto3,enum=holdfast.v1.Status" json:"status,omitempty"`      // withdrawn: as what; judged: the verdict
-	GrantedMs     int64                  `protobuf:"varint,15,opt,name=granted_ms,json=grantedMs,proto3" json:"granted_ms,omitempty"`       // this attempt's lease: its cap counts from here
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Run            *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Order          *BackupQueued          `protobuf:"bytes,2,opt,name=order,proto3" json:"order,omitempty"`
+	Base           *Point                 `protobuf:"bytes,3,opt,name=base,proto3" json:"base,omitempty"`
+	NotBeforeMs    int64                  `protobuf:"varint,4,opt,name=not_before_ms,json=notBeforeMs,proto3" json:"not_before_ms,omitempty"` // a next attempt waits for this
+	DeadlineMs     int64                  `protobuf:"varint,5,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`      // as of the last write of this row
+	SourceSlot     uint64                 `protobuf:"varint,6,opt,name=source_slot,json=sourceSlot,proto3" json:"source_slot,omitempty"`      // the attempt that holds it; 0: free
+	RegionSlot     uint64                 `protobuf:"varint,7,opt,name=region_slot,json=regionSlot,proto3" json:"region_slot,omitempty"`      // the attempt that holds it; 0: free
+	State          OpenRun_State          `protobuf:"varint,8,opt,name=state,proto3,enum=holdfast.v1.OpenRun_State" json:"state,omitempty"`
+	Counted        uint32                 `protobuf:"varint,9,opt,name=counted,proto3" json:"counted,omitempty"`                                      // attempts that count towards the five
+	Reason         string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`                                        // why the last attempt ended
+	LeasedMs       int64                  `protobuf:"varint,12,opt,name=leased_ms,json=leasedMs,proto3" json:"leased_ms,omitempty"`                   // first lease: the window counts from here
+	WindowBytes    uint64                 `protobuf:"varint,13,opt,name=window_bytes,json=windowBytes,proto3" json:"window_bytes,omitempty"`          // as leased said it, so that it can be said again
+	Status         Status                 `protobuf:"varint,14,opt,name=status,proto3,enum=holdfast.v1.Status" json:"status,omitempty"`               // withdrawn: as what; judged: the verdict
+	GrantedMs      int64                  `protobuf:"varint,15,opt,name=granted_ms,json=grantedMs,proto3" json:"granted_ms,omitempty"`                // this attempt's lease: its cap counts from here
+	Host           string                 `protobuf:"bytes,16,opt,name=host,proto3" json:"host,omitempty"`                                            // of which source_slot's attempt took a slot; empty: of none
+	Datastores     []string               `protobuf:"bytes,17,rep,name=datastores,proto3" json:"datastores,omitempty"`                                // and these
+	ConnectionSlot uint64                 `protobuf:"varint,18,opt,name=connection_slot,json=connectionSlot,proto3" json:"connection_slot,omitempty"` // the attempt that holds it; 0: free
+	Check          string                 `protobuf:"bytes,19,opt,name=check,proto3" json:"check,omitempty"`                                          // as leased said it
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *OpenRun) Reset() {
@@ -861,6 +913,34 @@ func (x *OpenRun) GetGrantedMs() int64 {
 	return 0
 }
 
+func (x *OpenRun) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *OpenRun) GetDatastores() []string {
+	if x != nil {
+		return x.Datastores
+	}
+	return nil
+}
+
+func (x *OpenRun) GetConnectionSlot() uint64 {
+	if x != nil {
+		return x.ConnectionSlot
+	}
+	return 0
+}
+
+func (x *OpenRun) GetCheck() string {
+	if x != nil {
+		return x.Check
+	}
+	return ""
+}
+
 // BackupLeased tells exporter and auditor what the scheduler decided.
 type BackupLeased struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -877,6 +957,7 @@ type BackupLeased struct {
 	SinceMs       int64                  `protobuf:"varint,11,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`    // queued
 	LeasedMs      int64                  `protobuf:"varint,12,opt,name=leased_ms,json=leasedMs,proto3" json:"leased_ms,omitempty"` // first lease of the backup
 	Waiting       string                 `protobuf:"bytes,13,opt,name=waiting,proto3" json:"waiting,omitempty"`                    // queued: for what
+	Check         string                 `protobuf:"bytes,14,opt,name=check,proto3" json:"check,omitempty"`                        // leased: why all is read and compared with what change tracking claims; empty: it is not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -998,6 +1079,13 @@ func (x *BackupLeased) GetLeasedMs() int64 {
 func (x *BackupLeased) GetWaiting() string {
 	if x != nil {
 		return x.Waiting
+	}
+	return ""
+}
+
+func (x *BackupLeased) GetCheck() string {
+	if x != nil {
+		return x.Check
 	}
 	return ""
 }
@@ -1524,6 +1612,8 @@ type Totals struct {
 	Places         uint64                 `protobuf:"varint,8,opt,name=places,proto3" json:"places,omitempty"`                              // cut
 	Files          uint32                 `protobuf:"varint,9,opt,name=files,proto3" json:"files,omitempty"`
 	Disks          uint32                 `protobuf:"varint,10,opt,name=disks,proto3" json:"disks,omitempty"`
+	ClaimedPlaces  uint64                 `protobuf:"varint,11,opt,name=claimed_places,json=claimedPlaces,proto3" json:"claimed_places,omitempty"` // compared: read although change tracking claims them unchanged
+	LiedPlaces     uint64                 `protobuf:"varint,12,opt,name=lied_places,json=liedPlaces,proto3" json:"lied_places,omitempty"`          // of these, not what the base has
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1628,11 +1718,25 @@ func (x *Totals) GetDisks() uint32 {
 	return 0
 }
 
+func (x *Totals) GetClaimedPlaces() uint64 {
+	if x != nil {
+		return x.ClaimedPlaces
+	}
+	return 0
+}
+
+func (x *Totals) GetLiedPlaces() uint64 {
+	if x != nil {
+		return x.LiedPlaces
+	}
+	return 0
+}
+
 var File_holdfast_v1_backup_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\n" +
-	"\x18holdfast/v1/backup.proto\x12\vholdfast.v1\x1a\x15holdfast/v1/run.proto\"\xec\x02\n" +
+	"\x18holdfast/v1/backup.proto\x12\vholdfast.v1\x1a\x15holdfast/v1/run.proto\"\x86\x03\n" +
 	"\fMachineFound\x12.\n" +
 	"\amachine\x18\x01 \x01(\v2\x14.holdfast.v1.MachineR\amachine\x12\x16\n" +
 	"\x06folder\x18\x02 \x01(\tR\x06folder\x12\x12\n" +
@@ -1647,18 +1751,24 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\x04gone\x18\t \x01(\bR\x04gone\x120\n" +
 	"\x06source\x18\n" +
 	" \x01(\v2\x18.holdfast.v1.SourceFoundR\x06source\x12\x13\n" +
-	"\x05at_ms\x18\v \x01(\x03R\x04atMs\"<\n" +
+	"\x05at_ms\x18\v \x01(\x03R\x04atMs\x12\x18\n" +
+	"\acluster\x18\f \x01(\tR\acluster\"<\n" +
 	"\tFoundDisk\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\"\xaf\x01\n" +
+	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\"\xb3\x02\n" +
 	"\vSourceFound\x12#\n" +
 	"\rsnapshots_max\x18\x01 \x01(\rR\fsnapshotsMax\x12\x1f\n" +
 	"\vshare_bytes\x18\x02 \x01(\x04R\n" +
 	"shareBytes\x12!\n" +
 	"\fwindow_bytes\x18\x03 \x01(\x04R\vwindowBytes\x12\x1b\n" +
 	"\tlisted_ms\x18\x04 \x01(\x03R\blistedMs\x12\x1a\n" +
-	"\bmachines\x18\x05 \x01(\rR\bmachines\"\xb5\x02\n" +
+	"\bmachines\x18\x05 \x01(\rR\bmachines\x12\x19\n" +
+	"\bper_host\x18\x06 \x01(\rR\aperHost\x12#\n" +
+	"\rper_datastore\x18\a \x01(\rR\fperDatastore\x12 \n" +
+	"\vconnections\x18\b \x01(\rR\vconnections\x12 \n" +
+	"\fcheck_one_in\x18\t \x01(\rR\n" +
+	"checkOneIn\"\xb5\x02\n" +
 	"\fBackupQueued\x12\"\n" +
 	"\x03job\x18\x01 \x01(\v2\x10.holdfast.v1.JobR\x03job\x12\x16\n" +
 	"\x06backup\x18\x02 \x01(\fR\x06backup\x12\x16\n" +
@@ -1669,7 +1779,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x12\x19\n" +
 	"\bsince_ms\x18\t \x01(\x03R\asinceMs\x12 \n" +
 	"\vtraceparent\x18\n" +
-	" \x01(\tR\vtraceparentJ\x04\b\a\x10\b\"\xa8\x02\n" +
+	" \x01(\tR\vtraceparentJ\x04\b\a\x10\b\"\xc4\x02\n" +
 	"\rMachineTended\x12.\n" +
 	"\amachine\x18\x01 \x01(\v2\x14.holdfast.v1.MachineR\amachine\x12\x1e\n" +
 	"\vnext_due_ms\x18\x02 \x01(\x03R\tnextDueMs\x12&\n" +
@@ -1678,7 +1788,8 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\apending\x18\x05 \x03(\v2\x19.holdfast.v1.BackupQueuedR\apending\x12\x12\n" +
 	"\x04done\x18\x06 \x03(\fR\x04done\x12\x14\n" +
 	"\x05fails\x18\a \x01(\rR\x05fails\x12\x16\n" +
-	"\x06writer\x18\b \x01(\fR\x06writer\"\xef\x04\n" +
+	"\x06writer\x18\b \x01(\fR\x06writer\x12\x1a\n" +
+	"\bdistrust\x18\t \x01(\fR\bdistrust\"\xe2\x05\n" +
 	"\aOpenRun\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12/\n" +
 	"\x05order\x18\x02 \x01(\v2\x19.holdfast.v1.BackupQueuedR\x05order\x12&\n" +
@@ -1698,13 +1809,19 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\fwindow_bytes\x18\r \x01(\x04R\vwindowBytes\x12+\n" +
 	"\x06status\x18\x0e \x01(\x0e2\x13.holdfast.v1.StatusR\x06status\x12\x1d\n" +
 	"\n" +
-	"granted_ms\x18\x0f \x01(\x03R\tgrantedMs\"j\n" +
+	"granted_ms\x18\x0f \x01(\x03R\tgrantedMs\x12\x12\n" +
+	"\x04host\x18\x10 \x01(\tR\x04host\x12\x1e\n" +
+	"\n" +
+	"datastores\x18\x11 \x03(\tR\n" +
+	"datastores\x12'\n" +
+	"\x0fconnection_slot\x18\x12 \x01(\x04R\x0econnectionSlot\x12\x14\n" +
+	"\x05check\x18\x13 \x01(\tR\x05check\"j\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_LEASED\x10\x01\x12\x11\n" +
 	"\rSTATE_BACKOFF\x10\x02\x12\x13\n" +
 	"\x0fSTATE_WITHDRAWN\x10\x03\x12\x10\n" +
-	"\fSTATE_JUDGED\x10\x04J\x04\b\v\x10\f\"\xda\x04\n" +
+	"\fSTATE_JUDGED\x10\x04J\x04\b\v\x10\f\"\xf0\x04\n" +
 	"\fBackupLeased\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x122\n" +
 	"\x04verb\x18\x02 \x01(\x0e2\x1e.holdfast.v1.BackupLeased.VerbR\x04verb\x12+\n" +
@@ -1719,7 +1836,8 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	" \x01(\v2\x12.holdfast.v1.PointR\x04base\x12\x19\n" +
 	"\bsince_ms\x18\v \x01(\x03R\asinceMs\x12\x1b\n" +
 	"\tleased_ms\x18\f \x01(\x03R\bleasedMs\x12\x18\n" +
-	"\awaiting\x18\r \x01(\tR\awaiting\"t\n" +
+	"\awaiting\x18\r \x01(\tR\awaiting\x12\x14\n" +
+	"\x05check\x18\x0e \x01(\tR\x05check\"t\n" +
 	"\x04Verb\x12\x14\n" +
 	"\x10VERB_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vVERB_QUEUED\x10\x01\x12\x0f\n" +
@@ -1777,7 +1895,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"snapshotMs\x12\x1f\n" +
 	"\vfull_reason\x18\x11 \x01(\tR\n" +
 	"fullReason\x12\x12\n" +
-	"\x04told\x18\x12 \x01(\bR\x04told\"\xae\x02\n" +
+	"\x04told\x18\x12 \x01(\bR\x04told\"\xf6\x02\n" +
 	"\x06Totals\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\x12\x1d\n" +
 	"\n" +
@@ -1793,7 +1911,10 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\x06places\x18\b \x01(\x04R\x06places\x12\x14\n" +
 	"\x05files\x18\t \x01(\rR\x05files\x12\x14\n" +
 	"\x05disks\x18\n" +
-	" \x01(\rR\x05disks*s\n" +
+	" \x01(\rR\x05disks\x12%\n" +
+	"\x0eclaimed_places\x18\v \x01(\x04R\rclaimedPlaces\x12\x1f\n" +
+	"\vlied_places\x18\f \x01(\x04R\n" +
+	"liedPlaces*s\n" +
 	"\x06Status\x12\x16\n" +
 	"\x12STATUS_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10STATUS_COMPLETED\x10\x01\x12\x11\n" +

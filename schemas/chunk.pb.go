@@ -212,7 +212,8 @@ type CutPage struct {
 	No            uint32                 `protobuf:"varint,1,opt,name=no,proto3" json:"no,omitempty"`
 	Data          uint64                 `protobuf:"fixed64,2,opt,name=data,proto3" json:"data,omitempty"` // after the zero test: zero places of the extent moved over
 	Zero          uint64                 `protobuf:"fixed64,3,opt,name=zero,proto3" json:"zero,omitempty"`
-	Digest        []byte                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"` // 16, of BLAKE3 over (place u64 BE, id) of its data places in order
+	Digest        []byte                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`     // 16, of BLAKE3 over (place u64 BE, id) of its data places in order
+	Claimed       uint64                 `protobuf:"fixed64,5,opt,name=claimed,proto3" json:"claimed,omitempty"` // as of the extent
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -273,6 +274,13 @@ func (x *CutPage) GetDigest() []byte {
 		return x.Digest
 	}
 	return nil
+}
+
+func (x *CutPage) GetClaimed() uint64 {
+	if x != nil {
+		return x.Claimed
+	}
+	return 0
 }
 
 // ChunksCut asks the deduper; all of one extent that go to one partition.
@@ -1332,12 +1340,13 @@ const file_holdfast_v1_chunk_proto_rawDesc = "" +
 	"\x05pages\x18\t \x03(\v2\x14.holdfast.v1.CutPageR\x05pages\x12\x1d\n" +
 	"\n" +
 	"data_bytes\x18\n" +
-	" \x01(\rR\tdataBytes\"Y\n" +
+	" \x01(\rR\tdataBytes\"s\n" +
 	"\aCutPage\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\x06R\x04data\x12\x12\n" +
 	"\x04zero\x18\x03 \x01(\x06R\x04zero\x12\x16\n" +
-	"\x06digest\x18\x04 \x01(\fR\x06digest\"\xc6\x01\n" +
+	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x18\n" +
+	"\aclaimed\x18\x05 \x01(\x06R\aclaimed\"\xc6\x01\n" +
 	"\tChunksCut\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\rR\x04file\x12\x16\n" +

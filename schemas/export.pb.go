@@ -657,6 +657,7 @@ type ExtentPage struct {
 	No            uint32                 `protobuf:"varint,1,opt,name=no,proto3" json:"no,omitempty"`
 	Data          uint64                 `protobuf:"fixed64,2,opt,name=data,proto3" json:"data,omitempty"`
 	Zero          uint64                 `protobuf:"fixed64,3,opt,name=zero,proto3" json:"zero,omitempty"`
+	Claimed       uint64                 `protobuf:"fixed64,4,opt,name=claimed,proto3" json:"claimed,omitempty"` // of data and zero: what change tracking claims to be as in the base, and was read to compare
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -712,6 +713,13 @@ func (x *ExtentPage) GetZero() uint64 {
 	return 0
 }
 
+func (x *ExtentPage) GetClaimed() uint64 {
+	if x != nil {
+		return x.Claimed
+	}
+	return 0
+}
+
 // FileExported is one fact about a file of a lease, a part of it, or, with
 // finished, the end of the list.
 type FileExported struct {
@@ -730,6 +738,7 @@ type FileExported struct {
 	Part          uint32                 `protobuf:"varint,12,opt,name=part,proto3" json:"part,omitempty"` // from 0
 	Parts         uint32                 `protobuf:"varint,13,opt,name=parts,proto3" json:"parts,omitempty"`
 	Finished      *Finished              `protobuf:"bytes,14,opt,name=finished,proto3" json:"finished,omitempty"`
+	Via           string                 `protobuf:"bytes,15,opt,name=via,proto3" json:"via,omitempty"` // how its bytes were read, for people; empty where there is one way
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -860,6 +869,13 @@ func (x *FileExported) GetFinished() *Finished {
 		return x.Finished
 	}
 	return nil
+}
+
+func (x *FileExported) GetVia() string {
+	if x != nil {
+		return x.Via
+	}
+	return ""
 }
 
 // PageRun is neighbouring pages of one outcome. Exported pages come in extents.
@@ -1268,12 +1284,13 @@ const file_holdfast_v1_export_proto_rawDesc = "" +
 	"\x04blob\x18\v \x01(\tR\x04blob\x12!\n" +
 	"\flength_bytes\x18\f \x01(\rR\vlengthBytes\x12\x18\n" +
 	"\adigests\x18\r \x01(\fR\adigests\x12\x17\n" +
-	"\aread_us\x18\x0e \x01(\rR\x06readUs\"D\n" +
+	"\aread_us\x18\x0e \x01(\rR\x06readUs\"^\n" +
 	"\n" +
 	"ExtentPage\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\x06R\x04data\x12\x12\n" +
-	"\x04zero\x18\x03 \x01(\x06R\x04zero\"\x9a\x04\n" +
+	"\x04zero\x18\x03 \x01(\x06R\x04zero\x12\x18\n" +
+	"\aclaimed\x18\x04 \x01(\x06R\aclaimed\"\xac\x04\n" +
 	"\fFileExported\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\rR\x04file\x12\x10\n" +
@@ -1291,7 +1308,8 @@ const file_holdfast_v1_export_proto_rawDesc = "" +
 	"\x04runs\x18\v \x03(\v2\x14.holdfast.v1.PageRunR\x04runs\x12\x12\n" +
 	"\x04part\x18\f \x01(\rR\x04part\x12\x14\n" +
 	"\x05parts\x18\r \x01(\rR\x05parts\x121\n" +
-	"\bfinished\x18\x0e \x01(\v2\x15.holdfast.v1.FinishedR\bfinished\"^\n" +
+	"\bfinished\x18\x0e \x01(\v2\x15.holdfast.v1.FinishedR\bfinished\x12\x10\n" +
+	"\x03via\x18\x0f \x01(\tR\x03via\"^\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_DISK\x10\x01\x12\x0f\n" +

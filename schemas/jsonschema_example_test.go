@@ -30,7 +30,7 @@ func examples() []example {
 	point := "points/1/0f6d5c8f2d3b4a599c3e7c1d2b9a8f70/" + backup.String() + "-6ba7b810-9dad-41d1-80b4-00c04fd430c8"
 	restore := RestoreID("/nightly", "restore-1")
 	return []example{
-		{"2026-11-24", "/nightly", "", BackupRequested{Machines: []string{"vc-a/vm-1"}, Selectors: []Selector{{Name: "web-*", Source: "vc-b"}},
+		{"2026-11-24", "/nightly", "", BackupRequested{Machines: []string{"vc-a/vm-1"}, Selectors: []Selector{{Name: "web-*", Source: "vc-b", Folder: "/DC1/vm/prod", Tag: "backup/daily", Cluster: "blue", Host: "esx*"}},
 			Mode: "incremental", Quiesce: "try", Priority: 10, ExcludedDisks: []string{"scratch*"}, NotAfter: at(3600)}},
 		{"2026-11-24-stop", "/nightly", "", BackupCancel{Job: exampleJob}},
 		{CompletedID(backup, "completed"), EventSource("eu-1"), machine.Path(), BackupCompleted{Job: job, Backup: backup, Machine: machine,

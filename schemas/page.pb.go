@@ -380,6 +380,7 @@ type FiledRun struct {
 	Slot          uint32                 `protobuf:"varint,4,opt,name=slot,proto3" json:"slot,omitempty"` // of the first
 	Extent        uint64                 `protobuf:"varint,5,opt,name=extent,proto3" json:"extent,omitempty"`
 	Zero          bool                   `protobuf:"varint,6,opt,name=zero,proto3" json:"zero,omitempty"` // in no slot: all zero
+	Lied          uint32                 `protobuf:"varint,7,opt,name=lied,proto3" json:"lied,omitempty"` // places that change tracking claimed unchanged, and are not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -454,6 +455,13 @@ func (x *FiledRun) GetZero() bool {
 		return x.Zero
 	}
 	return false
+}
+
+func (x *FiledRun) GetLied() uint32 {
+	if x != nil {
+		return x.Lied
+	}
+	return 0
 }
 
 // LeaseSeen is one lease of a backup and how it stands.
@@ -1186,14 +1194,15 @@ const file_holdfast_v1_page_proto_rawDesc = "" +
 	"redundancy\x121\n" +
 	"\x06closed\x18\x06 \x03(\v2\x19.holdfast.v1.ClosedExtentR\x06closed\x12\x1f\n" +
 	"\vsnapshot_id\x18\a \x01(\tR\n" +
-	"snapshotId\"\x8a\x01\n" +
+	"snapshotId\"\x9e\x01\n" +
 	"\bFiledRun\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\rR\x04file\x12\x14\n" +
 	"\x05first\x18\x02 \x01(\rR\x05first\x12\x14\n" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x12\n" +
 	"\x04slot\x18\x04 \x01(\rR\x04slot\x12\x16\n" +
 	"\x06extent\x18\x05 \x01(\x04R\x06extent\x12\x12\n" +
-	"\x04zero\x18\x06 \x01(\bR\x04zero\"\xa0\x01\n" +
+	"\x04zero\x18\x06 \x01(\bR\x04zero\x12\x12\n" +
+	"\x04lied\x18\a \x01(\rR\x04lied\"\xa0\x01\n" +
 	"\tLeaseSeen\x121\n" +
 	"\x06leased\x18\x01 \x01(\v2\x19.holdfast.v1.BackupLeasedR\x06leased\x12\x16\n" +
 	"\x06failed\x18\x02 \x01(\bR\x06failed\x12\x12\n" +

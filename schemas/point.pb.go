@@ -209,6 +209,7 @@ type PointFile struct {
 	RunPages      []uint32               `protobuf:"varint,8,rep,packed,name=run_pages,json=runPages,proto3" json:"run_pages,omitempty"` // how many
 	RunMap        []uint32               `protobuf:"varint,9,rep,packed,name=run_map,json=runMap,proto3" json:"run_map,omitempty"`       // 0: all zero; n: map_packs[n-1]
 	RunSlot       []uint32               `protobuf:"varint,10,rep,packed,name=run_slot,json=runSlot,proto3" json:"run_slot,omitempty"`   // of the run's first page; the others follow it
+	Via           string                 `protobuf:"bytes,11,opt,name=via,proto3" json:"via,omitempty"`                                  // how its bytes were read, for people; empty where there is one way
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -313,6 +314,13 @@ func (x *PointFile) GetRunSlot() []uint32 {
 	return nil
 }
 
+func (x *PointFile) GetVia() string {
+	if x != nil {
+		return x.Via
+	}
+	return ""
+}
+
 var File_holdfast_v1_point_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_point_proto_rawDesc = "" +
@@ -340,7 +348,7 @@ const file_holdfast_v1_point_proto_rawDesc = "" +
 	"\x05files\x18\x0e \x03(\v2\x16.holdfast.v1.PointFileR\x05files\x12\x1b\n" +
 	"\tqueued_ms\x18\x0f \x01(\x03R\bqueuedMs\x12\x1b\n" +
 	"\tleased_ms\x18\x10 \x01(\x03R\bleasedMs\x12\x17\n" +
-	"\adone_ms\x18\x11 \x01(\x03R\x06doneMs\"\xa1\x02\n" +
+	"\adone_ms\x18\x11 \x01(\x03R\x06doneMs\"\xb3\x02\n" +
 	"\tPointFile\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\rR\x02no\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n" +
@@ -354,7 +362,8 @@ const file_holdfast_v1_point_proto_rawDesc = "" +
 	"\trun_pages\x18\b \x03(\rR\brunPages\x12\x17\n" +
 	"\arun_map\x18\t \x03(\rR\x06runMap\x12\x19\n" +
 	"\brun_slot\x18\n" +
-	" \x03(\rR\arunSlotB5Z3github.com/holdfast-backup/holdfast/schemas;schemasb\x06proto3"
+	" \x03(\rR\arunSlot\x12\x10\n" +
+	"\x03via\x18\v \x01(\tR\x03viaB5Z3github.com/holdfast-backup/holdfast/schemas;schemasb\x06proto3"
 
 var (
 	file_holdfast_v1_point_proto_rawDescOnce sync.Once

@@ -50,6 +50,14 @@ type Selector struct {
 	Name string `json:"name,omitempty"`
 	// Source is the exact name of a source.
 	Source string `json:"source,omitempty"`
+	// Folder is a glob over the path of the machine's folder, such as /DC1/vm/prod; what lies below it is included. Slashes at its ends don't count.
+	Folder string `json:"folder,omitempty"`
+	// Tag is a glob over category/name; one of the machine's tags must match.
+	Tag string `json:"tag,omitempty"`
+	// Cluster is a glob over the name of the cluster that the machine is in.
+	Cluster string `json:"cluster,omitempty"`
+	// Host is a glob over the name of the host that the machine is on.
+	Host string `json:"host,omitempty"`
 }
 
 // BackupCancel ends a job: what waits and what runs of it is cancelled, what is done stays.
@@ -151,13 +159,28 @@ type RestoreRequested struct {
 	As string `json:"as,omitempty" jsonschema:"enum=raw,enum=vmdk,enum=ova,enum=qcow2"`
 	// Mapping gives files other names than they had: from old to new.
 	Mapping map[string]string `json:"mapping,omitempty"`
-	// Force overwrites files that are there.
+	// Force overwrites files that are there, or a machine in place.
 	Force bool `json:"force,omitempty"`
 }
 
-// RestoreDestination is a folder that the restorer can reach, below one of its roots.
+// RestoreDestination says where a restore goes: into a folder that the restorer can
+// reach, below one of its roots, or into a source, as a whole machine.
 type RestoreDestination struct {
-	Dir string `json:"dir"`
+	Dir string `json:"dir,omitempty"`
+	// Source by name, such as a vCenter. What follows is for it only.
+	Source string `json:"source,omitempty"`
+	// Name of the new machine; empty: the one it had. Each of these is as it was if empty.
+	Name   string `json:"name,omitempty"`
+	Folder string `json:"folder,omitempty"`
+	// Pool of computing resources: a cluster, or a pool in one.
+	Pool string `json:"pool,omitempty"`
+	// Datastore for all of the machine.
+	Datastore string `json:"datastore,omitempty"`
+	// Networks by the name that the machine knew: the name of the one to be on.
+	Networks map[string]string `json:"networks,omitempty"`
+	// InPlace changes the disks of the machine that is there, where they differ. It needs force, and the machine to be off and without snapshots.
+	InPlace bool `json:"inPlace,omitempty"`
+	PowerOn bool `json:"powerOn,omitempty"`
 }
 
 // RestoreProgressed says how far a restore is. It may repeat, come late or not at all.
@@ -176,12 +199,16 @@ type RestoreCompleted struct {
 	Point   string `json:"point,omitempty"`
 	Status  string `json:"status" jsonschema:"enum=completed,enum=failed,enum=refused"`
 	Reason  string `json:"reason,omitempty"`
-	// Destination folder.
+	// Destination folder, or source.
 	Destination string   `json:"destination,omitempty"`
 	Files       []string `json:"files,omitempty"`
+	// Machine that was restored into a source.
+	Machine *MachineRef `json:"machine,omitempty"`
+	// Via says how a machine's bytes were written, in words of the destination.
+	Via string `json:"via,omitempty"`
 	// Size of all files restored, in bytes.
 	Size uint64 `json:"size"`
-	// Written bytes; the rest are holes.
+	// Written bytes; the rest are holes, or were right already.
 	Written   uint64    `json:"written"`
 	Warnings  []string  `json:"warnings,omitempty"`
 	StartedAt time.Time `json:"startedAt,omitzero"`

@@ -155,32 +155,6 @@ func (c *Config) checkVault(say sayer) {
 	}
 }
 
-func (c *Config) checkSources(say sayer) {
-	names := map[string]bool{}
-	for i, s := range c.Sources {
-		at := fmt.Sprintf("sources[%d]", i)
-		if !nameRule.MatchString(s.Name) {
-			say(at+".name", "%q is no name: letters, digits, - and _, at most 63", s.Name)
-		} else if names[s.Name] {
-			say(at+".name", "%q is there twice", s.Name)
-		}
-		names[s.Name] = true
-		switch s.Kind {
-		case "images":
-			if st, err := os.Stat(s.Path); err != nil {
-				say(at+".path", "%v", err)
-			} else if !st.IsDir() {
-				say(at+".path", "%s is a file, not a folder", s.Path)
-			}
-		default:
-			say(at+".kind", "%q is not known; there is: images", s.Kind)
-		}
-		if s.Limits.Snapshots < 1 {
-			say(at+".limits.snapshots", "%d is less than one", s.Limits.Snapshots)
-		}
-	}
-}
-
 func isFile(path string) bool {
 	st, err := os.Stat(path)
 	return err == nil && !st.IsDir()

@@ -103,27 +103,6 @@ type Keys struct {
 	PassphraseFile string `yaml:"passphrase_file"`
 }
 
-// Source is one provider of machines.
-type Source struct {
-	Name string `yaml:"name"`
-	Kind string `yaml:"kind"` // images
-	// Path of an images source: a folder of machines, each a folder of disk images.
-	Path string `yaml:"path"`
-	// Pre and Post run before a machine is read and after, with HOLDFAST_MACHINE
-	// set: to make a snapshot and to remove it.
-	Pre  string `yaml:"pre"`
-	Post string `yaml:"post"`
-	// Every is how often the source is listed. Default 5m.
-	Every  Duration     `yaml:"every"`
-	Limits SourceLimits `yaml:"limits"`
-}
-
-// SourceLimits protect a source from us.
-type SourceLimits struct {
-	// Snapshots open at once. Default 4.
-	Snapshots int `yaml:"snapshots"`
-}
-
 // Limits of the whole process.
 type Limits struct {
 	// Workers is how many cores a stage may use beside its rooms. Default: all.

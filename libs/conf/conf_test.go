@@ -28,6 +28,11 @@ stages:
 func write(t *testing.T, text string) string {
 	t.Helper()
 	dir := t.TempDir()
+	for name, text := range map[string]string{"secret": "geheim\n", "empty": "\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, d := range []string{"machines", "vault/a"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -95,7 +100,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"keys in a file", "stages:", "keys: {dir: vault/file}\nstages:", "keys.dir: "},
 		{"workers", "stages:", "limits: {workers: -1}\nstages:", "limits.workers: -1 is below zero"},
 		{"two of one name", "name: b", "name: a", `vault.targets[1].name: "a" is there twice`},
-		{"kind", "kind: images", "kind: floppy", `sources[0].kind: "floppy" is not known`},
+		{"kind", "kind: images", "kind: floppy", `sources[0].kind: "floppy" is not known; there are: images, vsphere`},
 		{"no folder", "path: machines", "path: nowhere", `sources[0].path: stat`},
 		{"size", "4GiB", "4GB", `:5: staging[0].size: "4GB" is not a size`},
 		{"small", "size: 4GiB", "size: 4GiB, window: 1MiB", "window: 1MiB is too small"},
@@ -120,6 +125,84 @@ func TestBadInputIsNamed(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, c.want)
 			}
 		})
+	}
+}
+
+// vcenter is the source of the good file, as a vCenter.
+const vcenter = `  - name: vc
+    kind: vsphere
+    url: https://vcenter.example.org
+    user: holdfast@vsphere.local
+    password_file: secret
+`
+
+func withVCenter(old, new string) string {
+	const images = "  - {name: kvm, kind: images, path: machines, every: 1d}\n"
+	return strings.Replace(good, images, strings.Replace(vcenter, old, new, 1), 1)
+}
+
+func TestVCenterDefaults(t *testing.T) {
+	path := write(t, withVCenter("", ""))
+	c, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.Sources[0]
+	if s.Limits != (SourceLimits{Snapshots: 32, PerHost: 8, PerDatastore: 4, Connections: 16}) || s.Transport != "auto" || s.CheckEvery() != 50 ||
+		s.PasswordFile != filepath.Join(filepath.Dir(path), "secret") {
+		t.Errorf("got %+v", s)
+	}
+	c, err = Load(write(t, withVCenter("user:", "check_one_in: 0\n    limits: {per_datastore: 2}\n    user:")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Sources[0]; s.CheckEvery() != 0 || s.Limits.PerDatastore != 2 || s.Limits.PerHost != 8 {
+		t.Errorf("what is said is not kept: %+v", s)
+	}
+	c, err = Load(write(t, good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Sources[0]; s.Limits != (SourceLimits{Snapshots: 4}) || s.CheckEvery() != 0 {
+		t.Errorf("an images source has %+v", s)
+	}
+}
+
+// Each line breaks a vCenter's section once.
+func TestBadVCenterIsNamed(t *testing.T) {
+	thumb := strings.TrimSuffix(strings.Repeat("AB:", 32), ":")
+	for _, c := range []struct{ name, old, new, want string }{
+		{"no password file", "file: secret", "file: nowhere", `:16: sources[0].password_file: open `},
+		{"empty password", "file: secret", "file: empty", "sources[0].password_file: "},
+		{"no password", "    password_file: secret\n", "", `sources[0].password_file: is missing`},
+		{"no user", "    user: holdfast@vsphere.local\n", "", "sources[0].user: is missing"},
+		{"both", "user:", "thumbprint: " + thumb + "\n    ca_file: secret\n    user:", "sources[0].ca_file: stands beside a thumbprint"},
+		{"thumbprint", "user:", "thumbprint: AB:CD\n    user:", `sources[0].thumbprint: "AB:CD" is no SHA-256`},
+		{"no ca", "user:", "ca_file: nowhere\n    user:", "sources[0].ca_file: open"},
+		{"ca is none", "user:", "ca_file: secret\n    user:", "holds no certificate in PEM"},
+		{"no url", "    url: https://vcenter.example.org\n", "", "sources[0].url: is missing"},
+		{"http", "https://", "http://", `sources[0].url: "http://vcenter.example.org" is not https://host`},
+		{"user in url", "https://", "https://a:b@", "sources[0].url: holds a user"},
+		{"odd url", "https://", "https://a:geheim@%zz", "sources[0].url: is no URL: invalid"},
+		{"path in url", "org", "org/ui", "says more than https://host:port"},
+		{"path", "user:", "path: machines\n    user:", "sources[0].path: is not of a source of kind vsphere"},
+		{"transport", "user:", "transport: san\n    user:", `"san" is not one of auto, nfc, datastore`},
+		{"check", "user:", "check_one_in: -1\n    user:", "sources[0].check_one_in: -1 is not 0"},
+		{"limit", "user:", "limits: {per_host: -1}\n    user:", "sources[0].limits.per_host: -1 is less than one"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Load(write(t, withVCenter(c.old, c.new)))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got  %v\nwant %s", err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "geheim") {
+				t.Errorf("a secret is told: %v", err)
+			}
+		})
+	}
+	_, err := Load(write(t, strings.Replace(good, "every: 1d", "url: https://x", 1)))
+	if err == nil || !strings.Contains(err.Error(), "sources[0].url: is not of a source of kind images") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -84,9 +84,7 @@ func (c *Config) fill() {
 	c.Vault.Grid = cmp.Or(c.Vault.Grid, 64<<10)
 	c.Vault.Compression = cmp.Or(c.Vault.Compression, "zstd-fastest")
 	for i := range c.Sources {
-		s := &c.Sources[i]
-		s.Every = cmp.Or(s.Every, Duration(5*time.Minute))
-		s.Limits.Snapshots = cmp.Or(s.Limits.Snapshots, 4)
+		c.Sources[i].fill()
 	}
 	c.Traces.Share = cmp.Or(c.Traces.Share, 0.01)
 	c.Ledger.KeepPlaces = cmp.Or(c.Ledger.KeepPlaces, Duration(7*24*time.Hour))
@@ -102,7 +100,7 @@ func (c *Config) anchor(dir string) {
 		paths = append(paths, &c.Vault.Targets[i].Path)
 	}
 	for i := range c.Sources {
-		paths = append(paths, &c.Sources[i].Path)
+		paths = append(paths, c.Sources[i].paths()...)
 	}
 	for i := range c.Restore.Roots {
 		paths = append(paths, &c.Restore.Roots[i])

@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/schemas"
 )
@@ -91,6 +92,21 @@ type Source interface {
 	End(ctx context.Context, o Order) error
 }
 
+// Marked is a source that can tell what at it bears our mark, for who hunts what
+// nobody ended: its order is lost with the table that had it.
+type Marked interface {
+	// Marks lists every snapshot whose name is that of an order of ours, whoever
+	// made it. End removes one, by machine and name.
+	Marks(ctx context.Context) ([]Mark, error)
+}
+
+// Mark is a snapshot of ours, as it is found.
+type Mark struct {
+	Name    string // an order's
+	Machine string // its id at the source
+	Since   time.Time
+}
+
 // Order says what to prepare, and under which name.
 type Order struct {
 	Machine string // its id at the source
@@ -144,6 +160,10 @@ type File struct {
 	// the next backup passes as since. Empty: none is kept, and the exporter finds
 	// changes by reading all and comparing digests.
 	ChangeID string
+	// Via says how the bytes are read, for people: a word of the provider's own
+	// ("nfc", "datastore"), kept on the point. Empty where there is one way. A
+	// provider that chooses when the file is opened says it from then on.
+	Via string
 }
 
 // Range is a stretch of a file. Len is never zero.
@@ -167,7 +187,8 @@ type Machine struct {
 	Name       string
 	Folder     string
 	Tags       []string
-	Host       string
+	Host       string // where it runs, or would
+	Cluster    string // of hosts; empty where there is none
 	Datastores []string
 	Disks      []Disk
 	Tracking   bool     // whether the source itself knows what changed

@@ -23,6 +23,10 @@ type Metrics struct {
 	Held    *prometheus.GaugeVec     // stage, topic: records handled or held
 	Rooms   *prometheus.GaugeVec     // stage, state: all, ready
 	Recall  *prometheus.HistogramVec // stage: seconds until the tables were read
+
+	// Lied counts places that a source's change tracking claimed unchanged, and that
+	// a full read found changed. Anything but 0 is an alarm.
+	Lied *prometheus.CounterVec // source
 }
 
 // handlerBuckets reach from a hash (100 us) to an upload that waits for a slow
@@ -50,7 +54,10 @@ func NewMetrics() *Metrics {
 		Recall: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "holdfast_stage_recall_seconds",
 			Help: "From a room's birth until it has seen its tables.", Buckets: prometheus.ExponentialBuckets(0.01, 4, 9)}, []string{"stage"}),
 	}
-	m.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	m.Lied = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_tracking_lied_places_total",
+		Help: "Places that change tracking claimed unchanged, and a full read found changed. Points since the last full read may be wrong."}, []string{"source"})
+	m.Registry.MustRegister(m.Lied,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.Inputs, m.Seconds, m.Events, m.Lost, m.Lag, m.Held, m.Rooms, m.Recall)
 	return m
 }

@@ -16,6 +16,9 @@ import (
 	"github.com/holdfast-backup/holdfast/schemas"
 )
 
+// Via is how a Fake's files are read, which it says once they are opened.
+const Via = "memory"
+
 // step is the unit of a Fake's change tracking, which is on nobody's grid.
 const step = 3000
 
@@ -25,6 +28,8 @@ const step = 3000
 type Fake struct {
 	// Tracks makes its disks know what changed.
 	Tracks bool
+	// WholeDisks makes it take disks in place only whole.
+	WholeDisks bool
 	// Slow is how long a call takes at most.
 	Slow time.Duration
 
@@ -36,11 +41,15 @@ type Fake struct {
 	names    map[string][]string          // open snapshots: ids by name
 	serial   int
 	twice    []string
+	returns  map[string]*fakeReturn // by the order's name
+	finished int
+	changed  int64
+	streamed int64
 }
 
 // NewFake returns a Fake whose weather comes from seed.
 func NewFake(seed uint64) *Fake {
-	return &Fake{rnd: rand.New(rand.NewPCG(seed, 3)), machines: map[string]map[string][]byte{}, states: map[string]map[string][]byte{}, names: map[string][]string{}}
+	return &Fake{rnd: rand.New(rand.NewPCG(seed, 3)), machines: map[string]map[string][]byte{}, states: map[string]map[string][]byte{}, names: map[string][]string{}, returns: map[string]*fakeReturn{}}
 }
 
 // ErrWeather is what a Fake's bad weather says.
@@ -179,6 +188,17 @@ func (f *Fake) Resume(ctx context.Context, o source.Order, id string) (source.Sn
 	return f.snapshot(o, id), nil
 }
 
+// Marks lists the snapshots that are open; a Fake forgets whose and since when.
+func (f *Fake) Marks(ctx context.Context) (all []source.Mark, err error) {
+	if _, err := f.call(ctx); err != nil {
+		return nil, err
+	}
+	for _, name := range f.Snapshots() {
+		all = append(all, source.Mark{Name: name})
+	}
+	return all, nil
+}
+
 func (f *Fake) End(ctx context.Context, o source.Order) error {
 	done, err := f.call(ctx)
 	if done {
@@ -254,6 +274,11 @@ func (s *fakeSnapshot) Open(_ context.Context, file source.File, from int64) (so
 	b, ok := s.f.State(s.id)[file.Key]
 	if !ok {
 		return nil, fmt.Errorf("file %q: %w", file.Key, source.ErrGone)
+	}
+	for i := range s.files {
+		if s.files[i].Key == file.Key {
+			s.files[i].Via = Via
+		}
 	}
 	return &fakeReader{f: s.f, b: b, at: from}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -25,6 +26,51 @@ type World struct {
 	Destroy func(machine string)
 	// Left lists what is left at the source of snapshots of ours.
 	Left func() []string
+
+	// ID and Key are what the source calls a machine and a disk of Set. nil: the same.
+	ID  func(machine string) string
+	Key func(machine, key string) string
+	// Unit is what a disk's size is a multiple of, one at least. 0: any size, and none.
+	Unit int
+}
+
+func (w World) id(machine string) string {
+	if w.ID == nil {
+		return machine
+	}
+	return w.ID(machine)
+}
+
+func (w World) key(machine, key string) string {
+	if w.Key == nil {
+		return key
+	}
+	return w.Key(machine, key)
+}
+
+// fit makes a disk's size one that the source has.
+func (w World) fit(b []byte) []byte {
+	if w.Unit == 0 {
+		return b
+	}
+	return append(b, make([]byte, max(w.Unit-len(b), (w.Unit-len(b)%w.Unit)%w.Unit))...)
+}
+
+// order is one for a machine of Set.
+func (w World) order(machine string) source.Order {
+	return source.Order{Machine: w.id(machine), Name: "holdfast-b-" + machine}
+}
+
+// file finds a disk of Set in a snapshot.
+func (w World) file(t *testing.T, s source.Snapshot, machine, key string) source.File {
+	t.Helper()
+	for _, f := range s.Files() {
+		if f.Key == w.key(machine, key) {
+			return f
+		}
+	}
+	t.Fatalf("no file %q (%s) in the snapshot", w.key(machine, key), key)
+	return source.File{}
 }
 
 // Run checks what the contract promises.
@@ -45,10 +91,6 @@ func content(seed uint64, n int) []byte {
 		}
 	}
 	return b
-}
-
-func order(machine string) source.Order {
-	return source.Order{Machine: machine, Name: "holdfast-b-" + machine}
 }
 
 func prepare(t *testing.T, w World, o source.Order) source.Snapshot {
@@ -94,8 +136,8 @@ func bytesOf(t *testing.T, s source.Snapshot, f source.File, since string, befor
 }
 
 func list(t *testing.T, w World) {
-	w.Set("a", "disk", content(1, 5000))
-	w.Set("b", "disk", content(2, 5000))
+	w.Set("a", "disk", w.fit(content(1, 5000)))
+	w.Set("b", "disk", w.fit(content(2, 5000)))
 	inv, err := w.Source.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +149,7 @@ func list(t *testing.T, w World) {
 			t.Errorf("machine %q has name %q", m.ID, m.Name)
 		}
 	}
-	if slices.Sort(ids); !slices.Equal(ids, []string{"a", "b"}) {
+	if slices.Sort(ids); !slices.Equal(ids, slices.Sorted(slices.Values([]string{w.id("a"), w.id("b")}))) {
 		t.Errorf("listed %q, want a and b", ids)
 	}
 	w.Destroy("a")
@@ -118,10 +160,13 @@ func list(t *testing.T, w World) {
 
 func read(t *testing.T, w World) {
 	disks := map[string][]byte{"d0": content(1, 3<<20+17), "d1": content(2, 1), "d2": {}, "d3": make([]byte, 1<<20)}
-	for key, b := range disks {
+	left := map[string][]byte{}
+	for _, key := range slices.Sorted(maps.Keys(disks)) {
+		b := w.fit(disks[key])
 		w.Set("m", key, b)
+		left[w.key("m", key)] = b
 	}
-	s := prepare(t, w, order("m"))
+	s := prepare(t, w, w.order("m"))
 	if id := s.ID(); id == "" || len(id) > 128 {
 		t.Errorf("snapshot id %q", id)
 	}
@@ -131,11 +176,14 @@ func read(t *testing.T, w World) {
 			t.Errorf("file %q after %q", f.Key, last)
 		}
 		last = f.Key
-		want, ok := disks[f.Key]
+		want, ok := left[f.Key]
 		if !ok {
+			if got := bytesOf(t, s, f, "", nil, 0); !bytes.Equal(got, bytesOf(t, s, f, "", nil, 0)) {
+				t.Errorf("file %q has other bytes when it is read again", f.Key)
+			}
 			continue
 		}
-		delete(disks, f.Key)
+		delete(left, f.Key)
 		if f.Size != int64(len(want)) || !bytes.Equal(bytesOf(t, s, f, "", nil, 0), want) {
 			t.Errorf("file %q is not what it was", f.Key)
 		}
@@ -143,8 +191,8 @@ func read(t *testing.T, w World) {
 			t.Errorf("the second half of %q is not what it was", f.Key)
 		}
 	}
-	if len(disks) > 0 {
-		t.Errorf("files are missing: %d", len(disks))
+	if len(left) > 0 {
+		t.Errorf("files are missing: %d", len(left))
 	}
 	if worth, err := s.Check(t.Context()); err != nil || worth.Level < schemas.Consistency_CONSISTENCY_CRASH {
 		t.Errorf("a machine that stood still is worth %v, %v", worth, err)
@@ -152,20 +200,24 @@ func read(t *testing.T, w World) {
 }
 
 func tracked(t *testing.T, w World) {
-	old := content(1, 1<<20)
+	old := w.fit(content(1, 1<<20))
 	w.Set("m", "disk", old)
-	o := order("m")
-	s := prepare(t, w, o)
-	since := s.Files()[0].ChangeID
-	if err := w.Source.End(t.Context(), o); err != nil {
-		t.Fatal(err)
+	o := w.order("m")
+	since := w.file(t, prepare(t, w, o), "m", "disk").ChangeID
+	end := func() {
+		t.Helper()
+		if err := w.Source.End(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
 	}
-	now := append(slices.Clone(old), content(3, 50000)...)
+	end()
+	now := slices.Clone(old)
 	copy(now[300000:], make([]byte, 10000))
+	copy(now[700000:], content(4, 5000))
 	w.Set("m", "disk", now)
 	o.Name += "-2"
-	s = prepare(t, w, o)
-	f := s.Files()[0]
+	s := prepare(t, w, o)
+	f := w.file(t, s, "m", "disk")
 	if since != "" {
 		if got := bytesOf(t, s, f, since, old, 0); !bytes.Equal(got, now) {
 			t.Error("base and changed ranges do not make up the file")
@@ -179,19 +231,37 @@ func tracked(t *testing.T, w World) {
 			break
 		}
 	}
+	end()
+
+	// Of a disk that grew, a source tells the changes, or that it can't.
+	since, old = f.ChangeID, now
+	now = w.fit(append(slices.Clone(old), content(3, 50000)...))
+	w.Set("m", "disk", now)
+	o.Name += "-3"
+	s = prepare(t, w, o)
+	f = w.file(t, s, "m", "disk")
+	for _, err := range s.Changed(t.Context(), f, since) {
+		if errors.Is(err, source.ErrUntracked) {
+			since = ""
+		}
+		break
+	}
+	if got := bytesOf(t, s, f, since, old, 0); !bytes.Equal(got, now) {
+		t.Error("base and changed ranges do not make up a file that grew")
+	}
 }
 
 func resume(t *testing.T, w World) {
-	want := content(1, 1<<20)
+	want := w.fit(content(1, 1<<20))
 	w.Set("m", "disk", want)
-	o := order("m")
+	o := w.order("m")
 	s := prepare(t, w, o)
 	again, err := w.Source.Resume(t.Context(), o, s.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	if again.ID() != s.ID() || !slices.Equal(again.Files(), s.Files()) || !bytes.Equal(bytesOf(t, again, again.Files()[0], "", nil, 0), want) {
+	if again.ID() != s.ID() || !slices.Equal(again.Files(), s.Files()) || !bytes.Equal(bytesOf(t, again, w.file(t, again, "m", "disk"), "", nil, 0), want) {
 		t.Error("the snapshot that was resumed is another one")
 	}
 	if _, err := w.Source.Resume(t.Context(), o, "another"); !errors.Is(err, source.ErrGone) {
@@ -200,8 +270,8 @@ func resume(t *testing.T, w World) {
 }
 
 func end(t *testing.T, w World) {
-	w.Set("m", "disk", content(1, 5000))
-	o := order("m")
+	w.Set("m", "disk", w.fit(content(1, 5000)))
+	o := w.order("m")
 	if err := w.Source.End(t.Context(), o); err != nil {
 		t.Errorf("end of what was never begun: %v", err)
 	}
@@ -223,27 +293,28 @@ func end(t *testing.T, w World) {
 
 func gone(t *testing.T, w World) {
 	for _, id := range []string{"nobody", "", "..", ".", "a/b", "../m", "a\x00b", strings.Repeat("x", 5000)} {
-		if _, err := w.Source.Prepare(t.Context(), order(id)); !errors.Is(err, source.ErrGone) {
+		if _, err := w.Source.Prepare(t.Context(), source.Order{Machine: id, Name: "holdfast-b-m"}); !errors.Is(err, source.ErrGone) {
 			t.Errorf("prepare machine %.20q: %v, want ErrGone", id, err)
 		}
 	}
 }
 
 func exclude(t *testing.T, w World) {
-	w.Set("m", "keep.raw", content(1, 5000))
-	w.Set("m", "swap.raw", content(2, 5000))
-	o := order("m")
-	o.Exclude = []string{"swap*"}
+	w.Set("m", "keep.raw", w.fit(content(1, 5000)))
+	w.Set("m", "swap.raw", w.fit(content(2, 5000)))
+	swap := w.key("m", "swap.raw")
+	o := w.order("m")
+	o.Exclude = []string{swap[:len(swap)-2] + "*"}
 	for _, f := range prepare(t, w, o).Files() {
-		if f.Key == "swap.raw" {
+		if f.Key == swap {
 			t.Error("an excluded disk is there")
 		}
 	}
 }
 
 func cancel(t *testing.T, w World) {
-	w.Set("m", "disk", content(1, 5000))
-	s := prepare(t, w, order("m"))
+	w.Set("m", "disk", w.fit(content(1, 5000)))
+	s := prepare(t, w, w.order("m"))
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	f := s.Files()[0]

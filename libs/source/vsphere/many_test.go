@@ -1,0 +1,62 @@
+package vsphere_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/holdfast-backup/holdfast/libs/source"
+	"github.com/holdfast-backup/holdfast/ops/standalone/vcenter"
+)
+
+// Two machines of one instance UUID can't be told apart, so neither is taken for
+// the other.
+func TestTwins(t *testing.T) {
+	w := newWorld(t, "auto")
+	id := w.add(vcenter.Machine{Name: "one", Tracking: true, Disks: []vcenter.Disk{disk(1, mib)}})
+	w.add(vcenter.Machine{Name: "two", ID: id, Tracking: true, Disks: []vcenter.Disk{disk(2, mib)}})
+	inv, err := w.s.List(t.Context())
+	w.ck(err)
+	if len(inv.Machines) != 1 || len(inv.Findings) != 1 || !strings.Contains(inv.Findings[0], `"one" and "two" have the same instance UUID`) ||
+		!strings.Contains(strings.Join(inv.Machines[0].Findings, ";"), inv.Findings[0]) {
+		t.Errorf("listed %+v, findings %q", inv.Machines, inv.Findings)
+	}
+	o := source.Order{Machine: id, Name: "holdfast-one"}
+	if _, err := w.s.Prepare(t.Context(), o); !source.IsPermanent(err) || !strings.Contains(err.Error(), "2 machines of that instance UUID") {
+		t.Errorf("prepare: %v", err)
+	}
+	w.ck(w.s.End(t.Context(), o))
+}
+
+// More machines than one answer holds are all listed. (1000 took 4 s.)
+func TestListOfMany(t *testing.T) {
+	w := newWorld(t, "auto")
+	const machines, tagged = 520, 20
+	var adding errgroup.Group
+	adding.SetLimit(8)
+	for i := range machines - tagged {
+		adding.Go(func() error {
+			_, err := w.v.Add(vcenter.Machine{Name: fmt.Sprint("m", i), Disks: []vcenter.Disk{{Size: mib}}})
+			return err
+		})
+	}
+	w.ck(adding.Wait())
+	for i := range tagged {
+		w.add(vcenter.Machine{Name: fmt.Sprint("tagged", i), Tags: []string{"tier/gold"}, Disks: []vcenter.Disk{{Size: mib}}})
+	}
+	begin := time.Now()
+	inv, err := w.s.List(t.Context())
+	w.ck(err)
+	t.Logf("%d machines listed in %s", len(inv.Machines), time.Since(begin).Round(time.Millisecond))
+	for _, m := range inv.Machines {
+		if (len(m.Tags) == 1) != strings.HasPrefix(m.Name, "tagged") || len(m.Disks) != 1 || m.Cluster == "" {
+			t.Fatalf("listed %+v", m)
+		}
+	}
+	if len(inv.Machines) != machines {
+		t.Errorf("%d are listed", len(inv.Machines))
+	}
+}
