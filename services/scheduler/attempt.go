@@ -25,6 +25,10 @@ func (s *state) exported(e *schemas.ExportEnded, now time.Time, fx *effects) {
 		return
 	}
 	attempt := uint64(e.GetRun().GetAttempt())
+	if attempt != 0 && o.GetConnectionSlot() == attempt { // whatever it says, it reads no more
+		m.freeConnection(o)
+		fx.write(m, now)
+	}
 	switch e.GetWord() {
 	case schemas.ExportEnded_WORD_FAILED, schemas.ExportEnded_WORD_LOST:
 		s.attemptEnded(m, attempt, e.GetReason(), e.GetPermanent(), now, fx)

@@ -26,18 +26,34 @@ func (s *state) grant(src *source, now time.Time, fx *effects) {
 }
 
 // best picks who is next: attempts that failed and are due again before new
-// backups, then by priority, then by age.
+// backups, then by priority, then by age. Where the first must wait for its host
+// or a datastore, others go before it, to other ones: of each of its own, one
+// slot is kept for it. Without that a machine on two datastores would starve
+// between machines that need one; and were slots kept for all that wait, those
+// of a full datastore would stop the hosts that they are on.
 func (s *state) best(src *source, now time.Time, fx *effects) *machine {
-	var best *machine
 	for _, m := range src.machines {
 		if m.row.GetOpen() == nil {
 			s.refuseOld(m, now, fx)
 		}
-		if m.ready(now) && (best == nil || before(m, best) < 0) {
-			best = m
+	}
+	first := src.first(now, anyone)
+	if first == nil || src.lacks(first, nil) == "" {
+		return first
+	}
+	return src.first(now, func(m *machine) bool { return m != first && src.lacks(m, first) == "" })
+}
+
+func anyone(*machine) bool { return true }
+
+// first is the first of those machines that could be leased now.
+func (s *source) first(now time.Time, of func(*machine) bool) (first *machine) {
+	for _, m := range s.machines {
+		if m.ready(now) && (first == nil || before(m, first) < 0) && of(m) {
+			first = m
 		}
 	}
-	return best
+	return first
 }
 
 // ready reports whether m could be leased now. A second attempt waits until the
@@ -95,6 +111,7 @@ func (s *state) grantTo(m *machine, now time.Time, fx *effects) {
 	if o.GetOrder().GetOptions().GetMode() != schemas.Options_MODE_FULL && m.row.GetLast() != nil {
 		o.Base = proto.CloneOf(m.row.GetLast())
 	}
+	o.Check = m.checkWhy(o)
 	m.take(o)
 	s.progressed(m, now)
 	fx.write(m, now)

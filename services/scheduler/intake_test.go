@@ -20,6 +20,12 @@ func foundRow(source, id, name string) topics.Event {
 	return topics.MachinesFound.Event([]byte(source+"\n"+id), row).To(topics.KeyPart([]byte(source), 2))
 }
 
+// placedRow is a machine of vc-c, which has folders, hosts, clusters and tags.
+func placedRow(id, name, folder, host, cluster string, tags ...string) topics.Event {
+	row := &schemas.MachineFound{Machine: &schemas.Machine{Source: "vc-c", Id: id, Name: name}, Folder: folder, Host: host, Cluster: cluster, Tags: tags}
+	return topics.MachinesFound.Event([]byte("vc-c\n"+id), row).To(topics.KeyPart([]byte("vc-c"), 2))
+}
+
 func bare(value string) topics.Event { return topics.BackupsRequested.Event(nil, []byte(value), nil) }
 
 // event is a request as kcat sends it, without a header; %NOW% is the bench's.
@@ -54,7 +60,9 @@ func toldOf(b *stagetest.Bench) string {
 
 func TestRequests(t *testing.T) {
 	machines := []topics.Event{foundRow("vc-a", "", ""), foundRow("vc-b", "", ""), foundRow("vc-a", "vm-1", "db-07"), foundRow("vc-a", "vm-2", "web-01"),
-		foundRow("vc-b", "vm-1", "web-02"), foundRow("vc-b", "vm-9", "db-07"), foundRow("vc-b", "vm-3", "a/b ü\n𝄞")}
+		foundRow("vc-b", "vm-1", "web-02"), foundRow("vc-b", "vm-9", "db-07"), foundRow("vc-b", "vm-3", "a/b ü\n𝄞"), foundRow("vc-c", "", ""),
+		placedRow("vm-c1", "twin", "/prod/db", "esx2", "c1", "tier/gold"), placedRow("vm-c2", "twin", "/prod/web", "esx11", "c2", "owner/me", "tier/silver"),
+		placedRow("vm-c3", "far", "/production", "esx11", "c2", "tier/gold")}
 	cancel := schemas.JobID("/t", "x")
 	for name, c := range map[string]struct{ data, want string }{
 		"by name":      {`{"machines":["web-01"]}`, "order vc-a/vm-2 of 1"},
@@ -67,7 +75,14 @@ func TestRequests(t *testing.T) {
 		"ambiguous":    {`{"machines":["db-07"]}`, `refused job of 0: "db-07" means 2 machines: "vc-a/vm-1", "vc-b/vm-9"; say which, as source/id`},
 		"one unknown":  {`{"machines":["web-01","web-1"]}`, `order vc-a/vm-2 of 2` + "\n" + `refused of 2: "web-1" is no machine; near: "web-01"`},
 		"all unknown":  {`{"machines":["nix","nux"]}`, `refused job of 0: "nix" is no machine; "nux" is no machine`},
-		"no match":     {`{"selectors":[{"name":"nix*"}]}`, `refused job of 0: no machine matches name "nix*": 5 are known, of 2 sources`},
+		"by folder":    {`{"selectors":[{"folder":"prod","tag":"tier/*"}]}`, "order vc-c/vm-c1 of 2\norder vc-c/vm-c2 of 2"},
+		"below only":   {`{"selectors":[{"folder":"/prod/web/","host":"esx1*","cluster":"c?"}]}`, "order vc-c/vm-c2 of 1"},
+		"same name":    {`{"machines":["twin"]}`, `refused job of 0: "twin" means 2 machines: "vc-c/vm-c1" in folder "/prod/db", "vc-c/vm-c2" in folder "/prod/web"; say which, as source/id`},
+		"same name id": {`{"machines":["vc-c/vm-c2"]}`, "order vc-c/vm-c2 of 1"},
+		"twins asked":  {`{"selectors":[{"name":"twin","folder":"*/web"}]}`, "order vc-c/vm-c2 of 1"},
+		"no such tag":  {`{"selectors":[{"name":"*","tag":"tier/iron"}]}`, `refused job of 0: no machine matches name "*" and tag "tier/iron": 8 are known, of 3 sources`},
+		"bad tag":      {`{"selectors":[{"tag":"tier/["}]}`, `refused job of 0: data.selectors[0]: tag: pattern "tier/[": a set that does not end, or is empty`},
+		"no match":     {`{"selectors":[{"name":"nix*"}]}`, `refused job of 0: no machine matches name "nix*": 8 are known, of 3 sources`},
 		"empty":        {`{}`, `refused job of 0: data: names no machine and has no selector`},
 		"no selector":  {`{"selectors":[{}]}`, `refused job of 0: data.selectors[0]: is empty: for all machines say {"name":"*"}`},
 		"bad glob":     {`{"selectors":[{"name":"web[1"}]}`, `refused job of 0: data.selectors[0]: name: pattern "web[1": a set that does not end, or is empty`},
@@ -161,42 +176,24 @@ func TestRequestsWaitForTheFirstListing(t *testing.T) {
 	})
 }
 
-func TestGlob(t *testing.T) {
-	for pattern, names := range map[string][2][]string{
-		`web-*`:   {{"web-", "web-1/2", "web-\n"}, {"xweb-", "Web-1"}},
-		`[a-c]?`:  {{"a1", "cü"}, {"d1", "a"}},
-		`[!a]`:    {{"b", "^"}, {"a"}},
-		`\*a.b`:   {{"*a.b"}, {"xa.b", "*axb"}},
-		`[\]\[x]`: {{`\[x]`}, {"x"}},
-	} {
-		re, err := glob(pattern)
-		if err != nil {
-			t.Errorf("%s: %v", pattern, err)
-			continue
+// A machine that was renamed is found by its new name and by its id, and by the
+// old name no more.
+func TestRenamed(t *testing.T) {
+	stagetest.Run(t, 0, Intake(Default()), 2, func(b *stagetest.Bench) {
+		b.Send(foundRow("vc-c", "", ""), placedRow("vm-c1", "old", "/a", "h", "c"))
+		b.Join(0)
+		b.Send(placedRow("vm-c1", "new", "/b", "h", "c"))
+		b.Settled()
+		for i, data := range []string{`{"machines":["old"]}`, `{"machines":["vm-c1"]}`, `{"machines":["new"]}`, `{"selectors":[{"folder":"b"}]}`, `{"selectors":[{"folder":"a"}]}`} {
+			b.Send(backupEvent(fmt.Sprint(i), data))
 		}
-		for _, n := range names[0] {
-			if !re.MatchString(n) {
-				t.Errorf("%s does not match %q", pattern, n)
-			}
+		if !b.Settled() {
+			b.T.Fatal("not settled")
 		}
-		for _, n := range names[1] {
-			if re.MatchString(n) {
-				t.Errorf("%s matches %q", pattern, n)
-			}
-		}
-	}
-	for _, bad := range []string{"[", "[]", "[!]", `\`, "[b-a]", strings.Repeat("a", 257)} {
-		if _, err := glob(bad); err == nil {
-			t.Errorf("%q was taken", bad)
-		}
-	}
-}
-
-func FuzzGlob(f *testing.F) {
-	f.Add("a*[!b-c]?", "axd")
-	f.Fuzz(func(t *testing.T, pattern, name string) {
-		if re, err := glob(pattern); err == nil {
-			re.MatchString(name)
+		order := "order vc-c/vm-c1 of 1\n"
+		want := order + order + order + `refused job of 0: "old" is no machine` + "\n" + `refused job of 0: no machine matches folder "a": 1 are known, of 1 sources`
+		if got := toldOf(b); got != want {
+			b.T.Errorf("got\n%s\nwant\n%s", got, want)
 		}
 	})
 }

@@ -11,14 +11,14 @@ import (
 
 // inventory is the whole of machines.found: what names and selectors mean now.
 type inventory struct {
-	machines map[string]*schemas.Machine   // by key; those that are gone are not here
-	byName   map[string][]*schemas.Machine // sorted by key
+	machines map[string]*schemas.MachineFound // by key; those that are gone are not here; without disks and findings
+	byName   map[string][]*schemas.Machine    // sorted by key
 	byID     map[string][]*schemas.Machine
 	listed   map[string]bool // source to whether it was listed whole
 }
 
 func newInventory() *inventory {
-	return &inventory{machines: map[string]*schemas.Machine{}, byName: map[string][]*schemas.Machine{},
+	return &inventory{machines: map[string]*schemas.MachineFound{}, byName: map[string][]*schemas.Machine{},
 		byID: map[string][]*schemas.Machine{}, listed: map[string]bool{}}
 }
 
@@ -34,15 +34,15 @@ func (v *inventory) take(key string, row *schemas.MachineFound) {
 		return
 	}
 	if old := v.machines[key]; old != nil {
-		remove(v.byName, old.GetName(), key)
-		remove(v.byID, old.GetId(), key)
+		remove(v.byName, old.GetMachine().GetName(), key)
+		remove(v.byID, old.GetMachine().GetId(), key)
 		delete(v.machines, key)
 	}
 	if row == nil || row.GetGone() {
 		return
 	}
 	m := row.GetMachine()
-	v.machines[key] = m
+	v.machines[key] = &schemas.MachineFound{Machine: m, Folder: row.GetFolder(), Tags: row.GetTags(), Host: row.GetHost(), Cluster: row.GetCluster()}
 	insert(v.byName, m.GetName(), m)
 	insert(v.byID, m.GetId(), m)
 }
@@ -78,7 +78,7 @@ func (v *inventory) named(name string) []*schemas.Machine {
 			continue
 		}
 		if m := v.machines[name[:at]+"\n"+name[at+1:]]; m != nil {
-			return []*schemas.Machine{m}
+			return []*schemas.Machine{m.GetMachine()}
 		}
 	}
 	if found := v.byName[name]; len(found) > 0 {

@@ -22,18 +22,23 @@ type export struct {
 	snapshot, dir bool
 	told, stop    bool // finished was emitted; ended or withdrawn was heard
 	dead          bool // told lost or failed
+	at            where
 }
 
-func (x *exporterModel) open() (snapshots, dirs uint64) {
+// open counts what is there, by where each machine was when it was leased.
+func (x *exporterModel) open() (u used) {
 	for _, e := range x.leases {
-		if e.snapshot {
-			snapshots++
-		}
-		if e.dir {
-			dirs++
-		}
+		u.count(&schemas.OpenRun{SourceSlot: slot(e.snapshot), RegionSlot: slot(e.dir), ConnectionSlot: slot(e.snapshot && !e.told && !e.dead),
+			Host: e.at.host, Datastores: e.at.datastores}, 1)
 	}
-	return snapshots, dirs
+	return u
+}
+
+func slot(taken bool) uint64 {
+	if taken {
+		return 1
+	}
+	return 0
 }
 
 func (x *exporterModel) answer(o *schemas.BackupLeased, word schemas.ExportEnded_Word, permanent bool) {
@@ -86,7 +91,7 @@ func (x *exporterModel) leased(id string, e *export, o *schemas.BackupLeased) {
 	if e != nil && (e.snapshot || e.dir) {
 		x.w.t.Fatalf("attempt %d was leased while attempt %d has its snapshot or folder", o.GetRun().GetAttempt(), e.order.GetRun().GetAttempt())
 	}
-	x.leases[id] = &export{order: o, snapshot: true, dir: true}
+	x.leases[id] = &export{order: o, snapshot: true, dir: true, at: x.w.at[string(o.GetRun().GetLease())]}
 	x.w.checkSlots()
 }
 

@@ -37,14 +37,14 @@ func (s *state) ordered(q *schemas.BackupQueued, now time.Time, fx *effects) err
 		fx.tell(m, now, told)
 		s.grant(m.source, now, fx)
 		if m.pendingAt(q.GetBackup()) >= 0 {
-			told.Waiting = s.waiting(m, q)
+			told.Waiting = s.waiting(m, q, now)
 		}
 	}
 	return nil
 }
 
 // waiting says what order q of m waits for.
-func (s *state) waiting(m *machine, q *schemas.BackupQueued) string {
+func (s *state) waiting(m *machine, q *schemas.BackupQueued, now time.Time) string {
 	switch {
 	case s.epoch == 0:
 		return "the vault's first epoch"
@@ -53,7 +53,13 @@ func (s *state) waiting(m *machine, q *schemas.BackupQueued) string {
 	case m.next() != q:
 		return "an earlier order of the same machine"
 	}
-	return m.source.full()
+	if why := m.source.full(); why != "" {
+		return why
+	}
+	if why := m.source.lacks(m, nil); why != "" {
+		return why
+	}
+	return m.source.lacks(m, m.source.first(now, anyone))
 }
 
 // cancel ends a job: orders that wait are withdrawn at once, an open Run by the

@@ -3,10 +3,10 @@ package scheduler
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/libs/match"
 	"github.com/holdfast-backup/holdfast/schemas"
 )
 
@@ -26,15 +26,9 @@ type request struct {
 	job       schemas.UUID
 	cancel    schemas.UUID // of another job; zero: this is an order
 	machines  []string
-	selectors []selector
+	selectors []match.Selector
 	options   *schemas.Options
 	since     time.Time // when the record came into the log
-}
-
-type selector struct {
-	source string
-	name   *regexp.Regexp
-	said   string // as it was asked for
 }
 
 // readRequest understands an event that came at a time. An error is false input;
@@ -61,13 +55,9 @@ func readRequest(e schemas.Event, at time.Time) (*request, error) {
 	}
 	r.machines = data.Machines
 	for i, s := range data.Selectors {
-		sel, err := readSelector(s)
+		sel, err := match.Compile(s)
 		if err != nil {
 			return r, fmt.Errorf("data.selectors[%d]: %w", i, err)
-		}
-		sel.said = fmt.Sprintf("name %q", s.Name)
-		if s.Source != "" {
-			sel.said += fmt.Sprintf(" of source %q", s.Source)
 		}
 		r.selectors = append(r.selectors, sel)
 	}
@@ -97,8 +87,8 @@ func bounded(d schemas.BackupRequested) error {
 		}
 	}
 	for i, name := range d.ExcludedDisks {
-		if len(name) > globMax {
-			return fmt.Errorf("data.excludedDisks[%d]: is a pattern of %d bytes, at most %d", i, len(name), globMax)
+		if len(name) > match.Max {
+			return fmt.Errorf("data.excludedDisks[%d]: is a pattern of %d bytes, at most %d", i, len(name), match.Max)
 		}
 	}
 	return nil
@@ -110,20 +100,6 @@ func short(reason string) string {
 		return reason
 	}
 	return strings.ToValidUTF8(reason[:reasonMax], "") + " …"
-}
-
-func readSelector(s schemas.Selector) (selector, error) {
-	if s == (schemas.Selector{}) {
-		return selector{}, errors.New(`is empty: for all machines say {"name":"*"}`)
-	}
-	if s.Name == "" {
-		s.Name = "*"
-	}
-	re, err := glob(s.Name)
-	if err != nil {
-		return selector{}, fmt.Errorf("name: %w", err)
-	}
-	return selector{source: s.Source, name: re}, nil
 }
 
 func options(d schemas.BackupRequested, sent, at time.Time) *schemas.Options {

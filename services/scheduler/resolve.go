@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/holdfast-backup/holdfast/libs/match"
 	"github.com/holdfast-backup/holdfast/schemas"
 )
 
@@ -14,7 +15,7 @@ import (
 type resolved struct {
 	machines []*schemas.Machine
 	unknown  []unknown
-	asked    []selector
+	asked    []match.Selector
 }
 
 type unknown struct{ name, why string }
@@ -35,13 +36,13 @@ func (v *inventory) resolve(r *request) resolved {
 		case 1:
 			found[machineKey(ms[0])] = ms[0]
 		default:
-			out.unknown = append(out.unknown, unknown{name, whyAmbiguous(name, ms)})
+			out.unknown = append(out.unknown, unknown{name, v.whyAmbiguous(name, ms)})
 		}
 	}
 	if len(r.selectors) > 0 {
 		for key, m := range v.machines {
-			if slices.ContainsFunc(r.selectors, func(s selector) bool { return s.matches(m) }) {
-				found[key] = m
+			if slices.ContainsFunc(r.selectors, func(s match.Selector) bool { return s.Matches(m) }) {
+				found[key] = m.GetMachine()
 			}
 		}
 	}
@@ -49,10 +50,6 @@ func (v *inventory) resolve(r *request) resolved {
 		out.machines = append(out.machines, found[key])
 	}
 	return out
-}
-
-func (s selector) matches(m *schemas.Machine) bool {
-	return (s.source == "" || s.source == m.GetSource()) && s.name.MatchString(m.GetName())
 }
 
 func (v *inventory) whyUnknown(name string) string {
@@ -68,10 +65,14 @@ func (v *inventory) whyUnknown(name string) string {
 
 const listedMax = 8 // names that a reason repeats
 
-func whyAmbiguous(name string, ms []*schemas.Machine) string {
+func (v *inventory) whyAmbiguous(name string, ms []*schemas.Machine) string {
 	paths := make([]string, 0, listedMax)
 	for _, m := range ms[:min(len(ms), listedMax)] {
-		paths = append(paths, fmt.Sprintf("%q", schemas.MachineRefOf(m).Path()))
+		path := fmt.Sprintf("%q", schemas.MachineRefOf(m).Path())
+		if folder := v.machines[machineKey(m)].GetFolder(); folder != "" {
+			path += fmt.Sprintf(" in folder %q", folder)
+		}
+		paths = append(paths, path)
 	}
 	return fmt.Sprintf("%q means %d machines: %s; say which, as source/id", name, len(ms), strings.Join(paths, ", "))
 }
@@ -81,7 +82,7 @@ func (r resolved) whyNothing(v *inventory) string {
 	if len(r.unknown) == 0 {
 		var words []string
 		for _, s := range r.asked[:min(len(r.asked), listedMax)] {
-			words = append(words, s.said)
+			words = append(words, s.String())
 		}
 		return fmt.Sprintf("no machine matches %s: %d are known, of %d sources", strings.Join(words, ", "), len(v.machines), len(v.listed))
 	}

@@ -43,6 +43,9 @@ func TestEverythingComesToRest(t *testing.T) {
 					w.in[0].log = append(w.in[0].log, &schemas.BackupQueued{Job: &schemas.Job{Id: job.Bytes()}, Cancel: true})
 				}
 			case 2:
+				if rapid.IntRange(0, 2).Draw(t, "moves") == 0 {
+					w.move(rapid.IntRange(0, 3).Draw(t, "machine"))
+				}
 				if n := len(w.in[0].log); n > 0 { // the intake read the request again
 					w.in[0].log = append(w.in[0].log, w.in[0].log[rapid.IntRange(0, n-1).Draw(t, "again")])
 				}

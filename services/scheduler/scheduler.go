@@ -58,6 +58,8 @@ func newUUID() (u schemas.UUID) {
 func (r *room) found(key []byte, row *schemas.MachineFound) {
 	if source, id, _ := strings.Cut(string(key), "\n"); id == "" {
 		r.state.sourceFound(source, row.GetSource())
+	} else {
+		r.state.machineFound(string(key), row)
 	}
 }
 

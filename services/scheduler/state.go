@@ -29,10 +29,11 @@ type state struct {
 
 // source is what machines share: slots.
 type source struct {
-	name            string
-	found           *schemas.SourceFound // nil: never listed
-	machines        []*machine
-	snapshots, dirs uint64 // slots in use
+	name     string
+	found    *schemas.SourceFound // nil: never listed
+	machines []*machine
+	where    map[string]where // of every machine that was found, by key
+	used     used
 }
 
 // machine is a row and what is known beyond it in memory.
@@ -63,7 +64,7 @@ func machineKey(m *schemas.Machine) string { return m.GetSource() + "\n" + m.Get
 func (s *state) source(name string) *source {
 	src := s.sources[name]
 	if src == nil {
-		src = &source{name: name}
+		src = &source{name: name, where: map[string]where{}}
 		s.sources[name] = src
 	}
 	return src

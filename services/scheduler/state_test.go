@@ -316,8 +316,8 @@ func TestRecallSaysAgain(t *testing.T) {
 			t.Errorf("said  %v\nagain %v", words[w.GetMachine().GetId()], w)
 		}
 	}
-	if src := y.s.source("a"); src.snapshots != 4 || src.dirs != 4 {
-		t.Errorf("%d and %d slots are recounted", src.snapshots, src.dirs)
+	if u := y.s.source("a").used; u.snapshots != 4 || u.dirs != 4 || u.connections != 3 {
+		t.Errorf("recounted are %+v", u)
 	}
 	y.want(y.tick(14*time.Minute), "") // a deadline that passed while we were off gets one window of grace
 	y.want(y.tick(time.Minute), "ended m1 1: attempt 1 made no progress for 15m0s")

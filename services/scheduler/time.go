@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -19,7 +20,7 @@ func (s *state) begin(now time.Time, fx *effects) {
 	for _, m := range s.sorted() {
 		m.wrote = now
 		for _, q := range m.row.GetPending() {
-			fx.tell(m, now, queuedWord(q, s.waiting(m, q)))
+			fx.tell(m, now, queuedWord(q, s.waiting(m, q, now)))
 		}
 		o := m.row.GetOpen()
 		if o == nil {
@@ -69,6 +70,17 @@ func (s *state) watch(m *machine, o *schemas.OpenRun, now time.Time, fx *effects
 
 // sourceFound takes a source's limits; nil: it is gone from the table.
 func (s *state) sourceFound(name string, f *schemas.SourceFound) { s.source(name).found = f }
+
+// machineFound takes where a machine is; nil: it is gone from the table. Of one
+// that is gone from its source the last place is kept: its snapshot may be there.
+func (s *state) machineFound(key string, f *schemas.MachineFound) {
+	name, _, _ := strings.Cut(key, "\n")
+	if f == nil {
+		delete(s.source(name).where, key)
+		return
+	}
+	s.source(name).where[key] = whereOf(f)
+}
 
 // epochTurned takes a record of the epochs' order. Only opened ones are leased in.
 func (s *state) epochTurned(t *schemas.EpochTurned) {

@@ -35,7 +35,7 @@ func (s *state) judged(j *schemas.BackupJudged, now time.Time, fx *effects) {
 func (s *state) verdict(m *machine, backup []byte, v *schemas.Verdict, now time.Time, fx *effects) {
 	if i := m.pendingAt(backup); i >= 0 {
 		m.drop(i)
-		s.learn(m, v)
+		s.learn(m, backup, v)
 		fx.write(m, now)
 		return
 	}
@@ -43,7 +43,7 @@ func (s *state) verdict(m *machine, backup []byte, v *schemas.Verdict, now time.
 	if o == nil || o.GetState() == schemas.OpenRun_STATE_JUDGED {
 		return
 	}
-	s.learn(m, v)
+	s.learn(m, backup, v)
 	m.done(backup)
 	o.State, o.Status, o.Reason = schemas.OpenRun_STATE_JUDGED, v.GetStatus(), v.GetReason()
 	fx.write(m, now)
@@ -56,12 +56,13 @@ func (s *state) verdict(m *machine, backup []byte, v *schemas.Verdict, now time.
 }
 
 // learn keeps of a verdict what the next backup must know.
-func (s *state) learn(m *machine, v *schemas.Verdict) {
+func (s *state) learn(m *machine, backup []byte, v *schemas.Verdict) {
 	switch v.GetStatus() {
 	case schemas.Status_STATUS_FAILED:
 		m.row.Fails++
 	case schemas.Status_STATUS_COMPLETED:
 		m.row.Fails, m.row.Last = 0, nil
+		m.trust(v, backup)
 		if p := v.GetPoint(); p.GetPath() != "" && proto.Size(p) <= pointMax {
 			m.row.Last = p
 		}

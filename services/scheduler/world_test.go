@@ -3,6 +3,7 @@ package scheduler
 import (
 	"encoding/binary"
 	"fmt"
+	"reflect"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -26,7 +27,9 @@ type world struct {
 	aud   auditorModel
 	limit *schemas.SourceFound
 	begun map[string]bool // backups that had a lease
-	chaos bool            // repeats, crashes, failures
+	where map[string]*schemas.MachineFound
+	at    map[string]where // of machines, by lease, when it was granted
+	chaos bool             // repeats, crashes, failures
 }
 
 // feed is one input topic: what is committed comes never again.
@@ -37,11 +40,33 @@ type feed struct {
 
 func newWorld(t *rapid.T) *world {
 	w := &world{t: t, now: time.UnixMilli(1_800_000_000_000), rows: map[string][]byte{}, begun: map[string]bool{}, chaos: true,
-		limit: &schemas.SourceFound{SnapshotsMax: 2, ShareBytes: 3 << 29, WindowBytes: 1 << 29}}
+		where: map[string]*schemas.MachineFound{}, at: map[string]where{}, limit: &schemas.SourceFound{SnapshotsMax: 2, ShareBytes: 3 << 29, WindowBytes: 1 << 29}}
+	if rapid.Bool().Draw(t, "places") { // else nothing but the source's own limits counts
+		w.limit = &schemas.SourceFound{SnapshotsMax: 4, ShareBytes: 5 << 29, WindowBytes: 1 << 29, Connections: 3,
+			PerHost: uint32(rapid.IntRange(0, 2).Draw(t, "per host")), PerDatastore: uint32(rapid.IntRange(0, 2).Draw(t, "per datastore"))}
+	}
+	for i := range 4 {
+		w.move(i)
+	}
 	w.exp = exporterModel{w: w, leases: map[string]*export{}}
 	w.aud = auditorModel{w: w, verdicts: map[string]schemas.Status{}, seen: map[string]*schemas.BackupLeased{}}
 	w.restart()
 	return w
+}
+
+// move puts a machine on a host and datastores, of which there are three each.
+func (w *world) move(i int) {
+	key := fmt.Sprint("a\nvm-", i)
+	row := &schemas.MachineFound{Host: fmt.Sprint("h", rapid.IntRange(0, 2).Draw(w.t, "host"))}
+	for d := range 3 {
+		if rapid.Bool().Draw(w.t, "on datastore") {
+			row.Datastores = append(row.Datastores, fmt.Sprint("d", d))
+		}
+	}
+	w.where[key] = row
+	if w.s != nil {
+		w.s.machineFound(key, row)
+	}
 }
 
 // restart is a kill -9 and the recall that follows.
@@ -51,6 +76,9 @@ func (w *world) restart() {
 		w.in[i].read = w.in[i].committed
 	}
 	w.s.sourceFound("a", w.limit)
+	for key, row := range w.where {
+		w.s.machineFound(key, row)
+	}
 	w.s.epochTurned(&schemas.EpochTurned{Epoch: 1, Turn: schemas.EpochTurned_TURN_OPENED})
 	for _, b := range w.rows {
 		row := &schemas.MachineTended{}
@@ -86,6 +114,11 @@ func (w *world) apply(input func(*effects)) bool {
 		if cut == 1 && i == len(fx.rows)/2 {
 			w.restart()
 			return false
+		}
+		if o := m.row.GetOpen(); o.GetState() == schemas.OpenRun_STATE_LEASED {
+			if _, again := w.at[string(o.GetRun().GetLease())]; !again {
+				w.at[string(o.GetRun().GetLease())] = whereOf(w.where[m.key])
+			}
 		}
 		b, err := proto.Marshal(m.row)
 		if err != nil {
@@ -156,15 +189,27 @@ func (w *world) advance(d time.Duration) {
 // against the limits.
 func (w *world) checkSlots() {
 	src := w.s.source("a")
-	snapshots, dirs := src.snapshots, src.dirs
+	counted := src.used
 	src.recount()
-	if src.snapshots != snapshots || src.dirs != dirs {
-		w.t.Fatalf("slots are counted as %d and %d, the rows say %d and %d", snapshots, dirs, src.snapshots, src.dirs)
+	if !reflect.DeepEqual(counted, src.used) && fmt.Sprint(counted) != fmt.Sprint(src.used) {
+		w.t.Fatalf("slots are counted as %+v, the rows say %+v", counted, src.used)
 	}
 	most, mostDirs := src.limit()
-	open, openDirs := w.exp.open()
-	if snapshots > most || dirs > mostDirs || open > most || openDirs > mostDirs {
-		w.t.Fatalf("limits %d and %d, granted %d and %d, open at the source %d and %d", most, mostDirs, snapshots, dirs, open, openDirs)
+	open := w.exp.open()
+	for who, u := range map[string]used{"granted": counted, "open at the source": open} {
+		if u.snapshots > most || u.dirs > mostDirs || w.limit.Connections != 0 && u.connections > uint64(w.limit.Connections) {
+			w.t.Fatalf("limits %v, %s %+v", w.limit, who, u)
+		}
+		for _, l := range []struct {
+			n     map[string]uint64
+			limit uint32
+		}{{u.hosts, w.limit.PerHost}, {u.datastores, w.limit.PerDatastore}} {
+			for at, n := range l.n {
+				if l.limit != 0 && n > uint64(l.limit) {
+					w.t.Fatalf("limit %d of %s, %s %+v", l.limit, at, who, u)
+				}
+			}
+		}
 	}
 }
 
@@ -207,8 +252,11 @@ func (w *world) atRest() string {
 			return fmt.Sprintf("backup %x has no verdict", q.GetBackup())
 		}
 	}
-	if open, dirs := w.exp.open(); open+dirs > 0 {
-		return fmt.Sprintf("%d snapshots and %d folders are left", open, dirs)
+	if u := w.exp.open(); u.snapshots+u.dirs > 0 {
+		return fmt.Sprintf("left open: %+v", u)
+	}
+	if u := w.s.source("a").used; u.snapshots+u.dirs+u.connections+uint64(len(u.hosts)+len(u.datastores)) > 0 {
+		return fmt.Sprintf("slots are taken: %+v", u)
 	}
 	return ""
 }
