@@ -24,6 +24,7 @@ type library struct {
 	*rig
 	ring  *Ring
 	disk  []byte
+	more  []content // behind the disk
 	point *Point
 	path  string
 	packs []PackID
@@ -31,6 +32,13 @@ type library struct {
 
 	lie  func(plain []byte) []byte // what is sealed under a chunk's name; nil: its bytes
 	bend func(p *Page)             // what a page says of itself; nil: the truth
+}
+
+// content is one file of a point.
+type content struct {
+	name string
+	kind schemas.FileExported_Kind
+	b    []byte
 }
 
 // newLibrary fills a vault: some places data, some zero, one chunk twice, the
@@ -83,61 +91,69 @@ func (l *library) fill(t testing.TB) {
 		l.must(err)
 		pending = nil
 	}
-	for i := 0; i < len(l.disk); i += testGrid {
-		plain := l.disk[i:min(i+testGrid, len(l.disk))]
-		id := namer.ID(plain)
-		if _, ok := known[id]; ok || cut.Zero(plain) {
-			continue
-		}
-		known[id] = PagePlace{}
-		if l.lie != nil {
-			plain = l.lie(bytes.Clone(plain))
-		}
-		_, err := b.Add(id, plain)
-		l.must(err)
-		if pending = append(pending, id); len(pending) == 20 {
-			seal()
+	files := append([]content{{"disk0.raw", schemas.FileExported_KIND_DISK, l.disk}}, l.more...)
+	for _, f := range files {
+		for plain := range slices.Chunk(f.b, testGrid) {
+			id := namer.ID(plain)
+			if _, ok := known[id]; ok || cut.Zero(plain) {
+				continue
+			}
+			known[id] = PagePlace{}
+			if l.lie != nil {
+				plain = l.lie(bytes.Clone(plain))
+			}
+			_, err := b.Add(id, plain)
+			l.must(err)
+			if pending = append(pending, id); len(pending) == 20 {
+				seal()
+			}
 		}
 	}
 	seal()
 	mb, err := NewMapBuilder(l.ring.Map, MapBuilderOptions{})
 	l.must(err)
-	pages := Pages(uint64(len(l.disk)), testGrid)
-	var runs []PageRun
-	for no := range uint32(pages) {
-		p := Page{No: no, Start: uint64(no) * 64 * testGrid}
-		for i := int(p.Start); i < len(l.disk) && i < int(p.Start)+64*testGrid; i += testGrid {
-			plain := l.disk[i:min(i+testGrid, len(l.disk))]
-			place := PagePlace{Kind: PlaceZero}
-			if !cut.Zero(plain) {
-				place = known[namer.ID(plain)]
+	runs := make([][]PageRun, len(files))
+	for i, f := range files {
+		for no := range uint32(Pages(uint64(len(f.b)), testGrid)) {
+			p := Page{No: no, Start: uint64(no) * 64 * testGrid}
+			for plain := range slices.Chunk(f.b[p.Start:min(len(f.b), int(p.Start)+64*testGrid)], testGrid) {
+				place := PagePlace{Kind: PlaceZero}
+				if !cut.Zero(plain) {
+					place = known[namer.ID(plain)]
+				}
+				p.Places = append(p.Places, place)
 			}
-			p.Places = append(p.Places, place)
+			if l.bend != nil {
+				l.bend(&p)
+			}
+			slot, err := mb.Add(p)
+			l.must(err)
+			runs[i] = append(runs[i], PageRun{First: no, Count: 1, Slot: slot})
 		}
-		if l.bend != nil {
-			l.bend(&p)
-		}
-		slot, err := mb.Add(p)
-		l.must(err)
-		runs = append(runs, PageRun{First: no, Count: 1, Slot: slot})
 	}
-	id, body, err := mb.Close(1)
-	l.must(err)
-	landed, err := w.Pack(t.Context(), id, true, body)
-	l.must(err)
-	<-landed.Done()
-	l.maps = append(l.maps, id)
+	var id PackID
+	if len(slices.Concat(runs...)) > 0 {
+		var body []byte
+		id, body, err = mb.Close(1)
+		l.must(err)
+		landed, err := w.Pack(t.Context(), id, true, body)
+		l.must(err)
+		<-landed.Done()
+		l.maps = append(l.maps, id)
+	}
 	run := &schemas.Run{Backup: bytes.Repeat([]byte{1}, 16), Attempt: 1, Lease: bytes.Repeat([]byte{2}, 16), Epoch: 1}
 	l.point = &Point{Run: run, Machine: &schemas.Machine{Source: "s", Id: "m", Name: "m"}, Totals: &schemas.Totals{}}
 	pb := NewPointBuilder(l.point)
-	l.must(pb.File(&schemas.PointFile{No: 0, Key: "disk0.raw", Name: "disk0.raw", SizeBytes: uint64(len(l.disk)), GridBytes: testGrid}, func(yield func(PageRun) bool) {
-		for _, r := range runs {
-			r.Map = id
-			if !yield(r) {
-				return
+	for i, f := range files {
+		l.must(pb.File(&schemas.PointFile{No: uint32(i), Key: f.name, Name: f.name, Kind: f.kind, SizeBytes: uint64(len(f.b)), GridBytes: testGrid}, func(yield func(PageRun) bool) {
+			for _, r := range runs[i] {
+				r.Map = id
+				if !yield(r) {
+					return
+				}
 			}
-		}
-	}))
+		}))
+	}
 	sealed, err := EncodePoint(l.ring.Map, l.point)
 	l.must(err)
 	l.path, err = PathOf(l.ring.Map, l.point)

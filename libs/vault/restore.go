@@ -44,7 +44,7 @@ func (r *Reader) Restore(ctx context.Context, p *Point, f *schemas.PointFile, to
 		return fmt.Errorf("restore %s: %w", f.Name, err)
 	}
 	var written uint64
-	for w, err := range r.windows(ctx, p, f) {
+	for w, err := range r.windows(ctx, p, f, windowPages) {
 		if err != nil {
 			return fmt.Errorf("restore %s: %w", f.Name, err)
 		}
@@ -77,8 +77,9 @@ type want struct {
 // hole is a stretch of zero bytes.
 type hole struct{ at, n uint64 }
 
-// windows yields the windows of a file, in order.
-func (r *Reader) windows(ctx context.Context, p *Point, f *schemas.PointFile) iter.Seq2[window, error] {
+// windows yields the windows of a file, each of so many pages that are not all
+// zero, in order.
+func (r *Reader) windows(ctx context.Context, p *Point, f *schemas.PointFile, most uint32) iter.Seq2[window, error] {
 	return func(yield func(window, error) bool) {
 		var w window
 		pages := uint32(0)
@@ -89,7 +90,7 @@ func (r *Reader) windows(ctx context.Context, p *Point, f *schemas.PointFile) it
 		}
 		for run := range Runs(p, f) {
 			for done := uint32(0); done < run.Count; {
-				n := min(run.Count-done, windowPages-pages)
+				n := min(run.Count-done, most-pages)
 				if run.Map.IsZero() {
 					n = run.Count - done // holes cost nothing: one window takes them all
 					from := uint64(run.First+done) * uint64(f.GridBytes) * cut.PagePlaces
@@ -111,7 +112,7 @@ func (r *Reader) windows(ctx context.Context, p *Point, f *schemas.PointFile) it
 					pages += n
 				}
 				done += n
-				if pages == windowPages && !flush() {
+				if pages == most && !flush() {
 					return
 				}
 			}

@@ -36,40 +36,48 @@ func partialOf(path string) string {
 // that was cut off goes on from what lies there, reading it rather than the vault.
 // A file that is at path is left alone, and fs.ErrExist returned, unless force.
 func (r *Reader) RestoreFile(ctx context.Context, p *Point, f *schemas.PointFile, path string, force bool, done func(bytes, written uint64)) error {
+	return writeWhole(f.Name, path, force, func(to *os.File) error {
+		st, err := to.Stat()
+		if err != nil {
+			return fmt.Errorf("restore %s: %w", f.Name, err)
+		}
+		if err := to.Truncate(int64(f.SizeBytes)); err != nil {
+			return fmt.Errorf("restore %s: %w", f.Name, err)
+		}
+		return r.Restore(ctx, p, f, to, RestoreOptions{Compare: st.Size() > 0, Done: done})
+	})
+}
+
+// writeWhole has fill write a file, which may hold what an earlier one wrote, and
+// gives it its name when it is durable.
+func writeWhole(name, path string, force bool, fill func(*os.File) error) error {
 	if st, err := os.Lstat(path); err == nil {
 		if st.IsDir() {
-			return fmt.Errorf("restore %s: %s is a folder: %w", f.Name, path, fs.ErrExist)
+			return fmt.Errorf("restore %s: %s is a folder: %w", name, path, fs.ErrExist)
 		}
 		if !force {
-			return fmt.Errorf("restore %s: %s: %w", f.Name, path, fs.ErrExist)
+			return fmt.Errorf("restore %s: %s: %w", name, path, fs.ErrExist)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("restore %s: %w", f.Name, err)
+		return fmt.Errorf("restore %s: %w", name, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("restore %s: %w", f.Name, err)
+		return fmt.Errorf("restore %s: %w", name, err)
 	}
 	tmp := partialOf(path)
 	if st, err := os.Lstat(tmp); err == nil && !st.Mode().IsRegular() { // a link would lead elsewhere
-		return fmt.Errorf("restore %s: %s is no regular file: %w", f.Name, tmp, fs.ErrExist)
+		return fmt.Errorf("restore %s: %s is no regular file: %w", name, tmp, fs.ErrExist)
 	}
 	to, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return fmt.Errorf("restore %s: %w", f.Name, err)
+		return fmt.Errorf("restore %s: %w", name, err)
 	}
 	defer to.Close()
-	st, err := to.Stat()
-	if err != nil {
-		return fmt.Errorf("restore %s: %w", f.Name, err)
-	}
-	if err := to.Truncate(int64(f.SizeBytes)); err != nil {
-		return fmt.Errorf("restore %s: %w", f.Name, err)
-	}
-	if err := r.Restore(ctx, p, f, to, RestoreOptions{Compare: st.Size() > 0, Done: done}); err != nil {
+	if err := fill(to); err != nil {
 		return err
 	}
 	if err := to.Sync(); err != nil {
-		return fmt.Errorf("restore %s: %w", f.Name, err)
+		return fmt.Errorf("restore %s: %w", name, err)
 	}
 	return publishFile(tmp, path, force)
 }

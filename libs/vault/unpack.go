@@ -132,16 +132,20 @@ func (o *opener) missing(wants []want, to io.ReaderAt) (left []want, err error) 
 
 // clearRange makes a stretch of the sink zero where it is not.
 func clearRange(to Sink, h hole) error {
-	buf, zero := make([]byte, 1<<20), make([]byte, 1<<20)
+	buf, zero := make([]byte, 1<<20), make([]byte, 64<<10) // read in bulk; write what differs only
 	for h.n > 0 {
 		b := buf[:min(h.n, uint64(len(buf)))]
 		n, err := to.ReadAt(b, int64(h.at))
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("compare at byte %d: %w", h.at, err)
 		}
-		if !cut.Zero(b[:n]) {
-			if _, err := to.WriteAt(zero[:n], int64(h.at)); err != nil {
-				return fmt.Errorf("write at byte %d: %w", h.at, err)
+		for i := 0; i < n; i += len(zero) {
+			piece := b[i:min(i+len(zero), n)]
+			if cut.Zero(piece) {
+				continue
+			}
+			if _, err := to.WriteAt(zero[:len(piece)], int64(h.at)+int64(i)); err != nil {
+				return fmt.Errorf("write at byte %d: %w", h.at+uint64(i), err)
 			}
 		}
 		h.at, h.n = h.at+uint64(len(b)), h.n-uint64(len(b))

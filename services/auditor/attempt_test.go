@@ -44,6 +44,8 @@ type play struct {
 	full  []*page
 	wants []*page
 	packs uint64
+
+	deaths int
 }
 
 func (p *play) start() {
@@ -95,6 +97,7 @@ func (p *play) step(n int) {
 	case n == 10:
 		p.read()
 	case n == 11 && rapid.IntRange(0, 4).Draw(p.t, "die") == 0:
+		p.deaths++
 		p.reborn()
 	}
 	p.check()
@@ -225,9 +228,26 @@ func (p *play) check() {
 	if t := v.Totals; t.FreshBytes+t.KnownBytes+t.ZeroBytes+t.InheritedBytes != t.Bytes {
 		p.t.Fatalf("bytes do not add up: %v", t)
 	}
+	// A page that was filed twice, after a death, may count twice; none is missed.
+	if t := v.Totals; t.LiedPlaces < p.lied || t.ClaimedPlaces < p.claimed || (t.LiedPlaces == 0) != (p.lied == 0) || t.LiedPlaces > p.lied && p.deaths == 0 {
+		p.t.Fatalf("%d of %d claimed places lie, want %d of %d", t.LiedPlaces, t.ClaimedPlaces, p.lied, p.claimed)
+	}
+	byFile := uint64(0)
+	for _, f := range p.a.files {
+		byFile += f.lied
+	}
+	if byFile < p.lied || byFile > v.Totals.LiedPlaces {
+		p.t.Fatalf("%d places of files lie, and %d of the backup", byFile, v.Totals.LiedPlaces)
+	}
+	if got := len(v.Warnings); (got > 0) != (p.lied > 0) {
+		p.t.Fatalf("warnings are %q, and %d places lie", v.Warnings, p.lied)
+	}
 }
 
 func (p *play) same(point *vault.Point, f *schemas.PointFile) {
+	if f.Via != testVia {
+		p.t.Fatalf("file %d is read via %q on the point, want %q", f.No, f.Via, testVia)
+	}
 	at := 0
 	for r := range vault.Runs(point, f) {
 		for i := range r.Count {

@@ -64,6 +64,8 @@ func checkCut(c *schemas.ExtentCut) error {
 			return fmt.Errorf("file %d: page %d after page %d", c.File, p.No, c.Pages[i-1].No)
 		case len(p.Digest) != 16:
 			return fmt.Errorf("file %d, page %d: digest of %d bytes, want 16", c.File, p.No, len(p.Digest))
+		case p.Claimed&^(p.Data|p.Zero) != 0 || p.Claimed != 0 && s.grid == 0:
+			return fmt.Errorf("file %d, page %d: places %x are claimed unchanged, and were not read", c.File, p.No, p.Claimed&^(p.Data|p.Zero))
 		case p.Data&p.Zero != 0:
 			return fmt.Errorf("file %d, page %d: places %x are both data and zero", c.File, p.No, p.Data&p.Zero)
 		case s.grid != 0 && ((p.Data|p.Zero)&^mask(s.places(p.No)) != 0 || s.places(p.No) == 0):

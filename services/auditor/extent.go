@@ -54,8 +54,8 @@ func (e *extent) expect(c *schemas.ExtentCut, filed func(page uint32) bool) *fau
 		if f := e.page(p.No).expect(p, s); f != nil {
 			return f
 		}
-		if e.pages[p.No].inherit != 0 && !c.HasBase {
-			return faultf(codeBase, "file %d, page %d inherits, but the file has no base", e.id.file, p.No)
+		if e.pages[p.No].inherit|e.pages[p.No].claimed != 0 && !c.HasBase {
+			return faultf(codeBase, "file %d, page %d leans on a base, but the file has no base", e.id.file, p.No)
 		}
 	}
 	for no := range e.pages {
@@ -66,10 +66,11 @@ func (e *extent) expect(c *schemas.ExtentCut, filed func(page uint32) bool) *fau
 	return nil
 }
 
-// blank reports whether every page of an extent is all zero.
+// blank reports whether every page of an extent is all zero, and nothing is to be
+// compared with the base.
 func blank(c *schemas.ExtentCut) bool {
 	for _, p := range c.Pages {
-		if p.Data != 0 || c.GridBytes == 0 || p.Zero != mask(shapeOf(c).places(p.No)) {
+		if p.Data != 0 || p.Claimed != 0 || c.GridBytes == 0 || p.Zero != mask(shapeOf(c).places(p.No)) {
 			return false
 		}
 	}

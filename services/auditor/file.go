@@ -22,6 +22,7 @@ type file struct {
 	facts  *schemas.FileExported // of any part, without its runs; nil: none came
 	parts  map[uint32][]pageRun
 	filed  filed
+	lied   uint64  // places that change tracking claimed unchanged, and are not
 	closed numbers // extents all of whose pages are filed
 }
 
@@ -47,7 +48,7 @@ func (f *file) exported(e *schemas.FileExported) *fault {
 	if f.facts == nil {
 		f.parts = map[uint32][]pageRun{}
 		f.facts = &schemas.FileExported{File: e.File, Key: e.Key, Name: e.Name, Kind: e.Kind, SizeBytes: e.SizeBytes, GridBytes: e.GridBytes,
-			ChangeId: e.ChangeId, HasBase: e.HasBase, BaseFile: e.BaseFile, Parts: e.Parts}
+			ChangeId: e.ChangeId, Via: e.Via, HasBase: e.HasBase, BaseFile: e.BaseFile, Parts: e.Parts}
 	}
 	runs := make([]pageRun, len(e.Runs))
 	for i, r := range e.Runs {

@@ -37,6 +37,7 @@ type page struct {
 	cut        bool // the masks are known
 	data, zero uint64
 	inherit    uint64
+	claimed    uint64 // of data and zero: to be compared with the base's page
 	digest     [16]byte
 	sound      bool        // the digest is that of the answers
 	wanted     bool        // the base's page is being read
@@ -70,12 +71,12 @@ func (p *page) fill(a place) *fault {
 // expect takes the masks of extents.cut.
 func (p *page) expect(c *schemas.CutPage, s shape) *fault {
 	if p.cut {
-		if p.data != c.Data || p.zero != c.Zero || !bytes.Equal(p.digest[:], c.Digest) {
+		if p.data != c.Data || p.zero != c.Zero || p.claimed != c.Claimed || !bytes.Equal(p.digest[:], c.Digest) {
 			return faultf(codeShape, "file %d, page %d: cut twice, and not alike", p.ext.id.file, p.no)
 		}
 		return nil
 	}
-	p.cut, p.data, p.zero = true, c.Data, c.Zero
+	p.cut, p.data, p.zero, p.claimed = true, c.Data, c.Zero, c.Claimed
 	copy(p.digest[:], c.Digest)
 	if s.grid != 0 {
 		p.inherit = mask(s.places(p.no)) &^ (c.Data | c.Zero)
@@ -109,7 +110,7 @@ func (p *page) check() (full bool, f *fault) {
 }
 
 // waits reports whether the base's page is still to be read.
-func (p *page) waits() bool { return p.inherit != 0 && p.base == nil }
+func (p *page) waits() bool { return p.inherit|p.claimed != 0 && p.base == nil }
 
 // build is the page as it will lie in the vault, and its sums. blank: it is all
 // zero and lies nowhere.
@@ -155,6 +156,25 @@ func (p *page) build(s shape) (out vault.Page, blank bool, f *fault) {
 		blank = blank && out.Places[i].Kind == vault.PlaceZero
 		t.InheritedBytes += s.length(uint64(p.no)*cut.PagePlaces + uint64(i))
 	}
+	if f := p.compare(&out, t); f != nil {
+		return out, false, f
+	}
 	p.totals = t
 	return out, blank, nil
+}
+
+// compare counts the places that change tracking claims to be as in the base, and
+// that are not. The page itself is right: they were read.
+func (p *page) compare(out *vault.Page, t *schemas.Totals) *fault {
+	for c := p.claimed; c != 0; c &= c - 1 {
+		i := bits.TrailingZeros64(c)
+		if i >= len(p.base.Places) || p.base.Places[i].Kind == vault.PlaceAbsent {
+			return faultf(codeBase, "file %d, page %d: place %d is not in the base's page", p.ext.id.file, p.no, i)
+		}
+		t.ClaimedPlaces++
+		if is, was := out.Places[i], p.base.Places[i]; is.Kind != was.Kind || is.Kind == vault.PlaceChunk && is.ID != was.ID {
+			t.LiedPlaces++
+		}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package auditor
 
 import (
 	"bytes"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -135,7 +136,7 @@ func (a *attempt) named() []*file {
 func (a *attempt) point(b *base, v *schemas.Verdict) (*vault.Point, *fault) {
 	l := a.leased
 	p := &vault.Point{Run: a.run(), Machine: l.Machine, Job: l.Job, Tenant: l.Tenant, BaseLease: a.finished.BaseLease, SnapshotId: a.snapshot, SnapshotMs: a.finished.SnapshotMs, Consistency: a.finished.Consistency,
-		FullReason: a.finished.FullReason, Warnings: a.finished.Warnings, Totals: v.Totals, QueuedMs: v.QueuedMs, LeasedMs: v.LeasedMs, DoneMs: v.DoneMs}
+		FullReason: a.finished.FullReason, Warnings: a.warnings(), Totals: v.Totals, QueuedMs: v.QueuedMs, LeasedMs: v.LeasedMs, DoneMs: v.DoneMs}
 	if len(p.BaseLease) > 0 {
 		p.BasePath = l.GetBase().GetPath()
 	}
@@ -146,7 +147,7 @@ func (a *attempt) point(b *base, v *schemas.Verdict) (*vault.Point, *fault) {
 			return nil, err
 		}
 		pf := &schemas.PointFile{No: f.no, Key: f.facts.Key, Name: f.facts.Name, Kind: f.facts.Kind,
-			SizeBytes: f.facts.SizeBytes, GridBytes: f.facts.GridBytes, ChangeId: f.facts.ChangeId}
+			SizeBytes: f.facts.SizeBytes, GridBytes: f.facts.GridBytes, ChangeId: f.facts.ChangeId, Via: f.facts.Via}
 		if err := to.File(pf, a.resolve(f, runs, b)); err != nil {
 			return nil, faultf(codeShape, "%v", err)
 		}
@@ -176,6 +177,18 @@ func (a *attempt) resolve(f *file, runs []pageRun, b *base) iter.Seq[vault.PageR
 	}
 }
 
+// warnings are the exporter's, and one for each disk whose change tracking lied.
+func (a *attempt) warnings() []string {
+	all := slices.Clone(a.finished.Warnings)
+	for _, f := range a.named() {
+		if f.lied > 0 {
+			all = append(all, fmt.Sprintf("change tracking of disk %q of machine %q lied: %d places of %d bytes differ from the last point, which it claims unchanged; "+
+				"this point was read whole and is right, earlier ones since the last full read may not be", f.facts.Name, a.leased.GetMachine().GetName(), f.lied, f.facts.GridBytes))
+		}
+	}
+	return all
+}
+
 func (a *attempt) where(f *file, r pageRun) iter.Seq[vault.PageRun] {
 	return func(yield func(vault.PageRun) bool) {
 		for s := range f.filed.within(r.first, r.count) {
@@ -202,7 +215,7 @@ func (a *attempt) verdict(inherent *schemas.Totals, path string, least uint32) *
 	l := a.leased
 	v := &schemas.Verdict{Run: a.run(), Job: l.Job, Tenant: l.Tenant, Machine: l.Machine, Status: schemas.Status_STATUS_COMPLETED,
 		Point:    &schemas.Point{Path: path, Lease: a.run().Lease, Epoch: a.run().Epoch},
-		Warnings: a.finished.Warnings, Consistency: a.finished.Consistency, FullReason: a.finished.FullReason, Totals: t,
+		Warnings: a.warnings(), Consistency: a.finished.Consistency, FullReason: a.finished.FullReason, Totals: t,
 		Redundancy: least, QueuedMs: l.SinceMs, LeasedMs: l.LeasedMs, SnapshotMs: a.finished.SnapshotMs}
 	if a.redundancy != 0 {
 		v.Redundancy = a.redundancy

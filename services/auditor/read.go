@@ -101,7 +101,7 @@ func find(base *base, p *page) (*wanted, *fault) {
 	if f != nil {
 		return nil, f
 	}
-	if f := bf.lends(p.ext.shape, p.no, p.inherit); f != nil {
+	if f := bf.lends(p.ext.shape, p.no, p.inherit|p.claimed); f != nil {
 		return nil, f
 	}
 	w := &wanted{p: p}

@@ -52,15 +52,16 @@ func rowOf(a *attempt, pack vault.PackID, redundancy uint32, pages []filing) *sc
 }
 
 func appendRun(row *schemas.FiledPages, f filing) {
-	id := f.p.ext.id
+	id, lied := f.p.ext.id, uint32(f.p.totals.GetLiedPlaces())
 	if n := len(row.Runs); n > 0 {
 		l := row.Runs[n-1]
 		if l.File == id.file && l.Extent == id.no && l.First+l.Count == f.p.no && l.Zero == f.blank && (f.blank || l.Slot+l.Count == f.slot) {
 			l.Count++
+			l.Lied += lied
 			return
 		}
 	}
-	r := &schemas.FiledRun{File: id.file, First: f.p.no, Count: 1, Extent: id.no, Zero: f.blank}
+	r := &schemas.FiledRun{File: id.file, First: f.p.no, Count: 1, Extent: id.no, Zero: f.blank, Lied: lied}
 	if !f.blank {
 		r.Slot = f.slot
 	}
@@ -102,7 +103,10 @@ func (a *attempt) apply(name string, row *schemas.FiledPages) *fault {
 		if r.Zero || pack == 0 {
 			s.pack, s.slot = 0, 0
 		}
-		added += a.file(r.File).filed.add(s)
+		if n := a.file(r.File).filed.add(s); n > 0 {
+			added += n
+			a.file(r.File).lied += uint64(r.Lied)
+		}
 		a.shut(extentID{r.File, r.Extent}, r.First, r.Count)
 	}
 	for _, c := range row.Closed {
@@ -172,4 +176,6 @@ func addTotals(t, u *schemas.Totals) {
 	t.InheritedBytes += u.GetInheritedBytes()
 	t.StoredBytes += u.GetStoredBytes()
 	t.Places += u.GetPlaces()
+	t.ClaimedPlaces += u.GetClaimedPlaces()
+	t.LiedPlaces += u.GetLiedPlaces()
 }

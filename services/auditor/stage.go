@@ -33,6 +33,9 @@ type Deps struct {
 	Writer *vault.Writer
 	Reader Reader
 	MapKey [32]byte // seals pages and points
+	// Lied is told when a backup found that its source's change tracking claimed
+	// places unchanged that are not. May be nil.
+	Lied func(source string, places uint64)
 }
 
 // Stage judges backups: it files pages, completes backups, and says how they ended.

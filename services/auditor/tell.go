@@ -52,6 +52,7 @@ func (r *room) say(b *backup) error {
 		return nil
 	}
 	b.telling = true
+	r.alarm(b.verdict)
 	words := r.words(b.verdict)
 	told := cloneTold(b.verdict)
 	r.Go(func(context.Context) func() {
@@ -67,6 +68,19 @@ func (r *room) say(b *backup) error {
 		}
 	})
 	return nil
+}
+
+// alarm cries out where change tracking lied. It may do so twice, after a crash.
+func (r *room) alarm(v *schemas.Verdict) {
+	n := v.GetTotals().GetLiedPlaces()
+	if n == 0 {
+		return
+	}
+	r.log.Error("change tracking lied", "source", v.GetMachine().GetSource(), "machine", v.GetMachine().GetId(), "name", v.GetMachine().GetName(),
+		"backup", schemas.IDText(v.GetRun().GetBackup()), "places", n, "compared", v.GetTotals().GetClaimedPlaces())
+	if r.Lied != nil {
+		r.Lied(v.GetMachine().GetSource(), n)
+	}
 }
 
 // words are what the house and the world hear of a verdict.

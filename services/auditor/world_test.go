@@ -24,9 +24,13 @@ type world struct {
 	cuts  []*schemas.ExtentCut
 	said  []answers
 	facts []*schemas.FileExported
+	// claimed by change tracking and read all the same; and of these, not as the base has them
+	claimed, lied uint64
 }
 
 const testGrid = 4096
+
+const testVia = "nfc" // how every file of a world was read
 
 func testID(what string, a, b uint64) (id cut.ID) {
 	copy(id[:], what)
@@ -131,7 +135,7 @@ func (w *world) file(t *rapid.T, no uint32, size uint64) {
 	s := shape{size, testGrid}
 	w.sizes[no] = size
 	fact := &schemas.FileExported{Run: w.leased.Run, File: no, Key: fmt.Sprint("k", no), Name: fmt.Sprint("disk", no),
-		Kind: schemas.FileExported_KIND_DISK, SizeBytes: size, GridBytes: testGrid, HasBase: w.base != nil, BaseFile: no}
+		Kind: schemas.FileExported_KIND_DISK, SizeBytes: size, GridBytes: testGrid, HasBase: w.base != nil, BaseFile: no, Via: testVia}
 	var ext *schemas.ExtentCut
 	for pg := range uint32(s.pages()) {
 		what := schemas.PageRun_What(rapid.IntRange(1, 3).Draw(t, "what"))
@@ -165,7 +169,7 @@ func (w *world) file(t *rapid.T, no uint32, size uint64) {
 	}
 	for i, runs := range [][]*schemas.PageRun{fact.Runs[:1], fact.Runs[1:]} {
 		part := &schemas.FileExported{Run: fact.Run, File: no, Key: fact.Key, Name: fact.Name, Kind: fact.Kind, SizeBytes: size,
-			GridBytes: testGrid, HasBase: fact.HasBase, BaseFile: no, Runs: runs, Part: uint32(i), Parts: 2}
+			GridBytes: testGrid, HasBase: fact.HasBase, BaseFile: no, Runs: runs, Part: uint32(i), Parts: 2, Via: testVia}
 		w.facts = append(w.facts, part)
 	}
 }
@@ -189,7 +193,11 @@ func (w *world) page(t *rapid.T, e *schemas.ExtentCut, no uint32, places []vault
 	if w.base != nil {
 		base = w.basePage(e.File, no).Places
 	}
-	kinds := rapid.SampledFrom([]string{"d", "z", "dz", "di", "zi", "dzi"}).Draw(t, "places")
+	kinds := rapid.SampledFrom([]string{"d", "z", "dz", "di", "zi", "dzi", "du", "uz"}).Draw(t, "places")
+	claims := uint64(0)
+	if w.base != nil {
+		claims = rapid.SampledFrom([]uint64{0, ^uint64(0), 0xaaaa_aaaa_aaaa_aaaa}).Draw(t, "claims")
+	}
 	var at []uint64
 	var ids []byte
 	for i := range places {
@@ -197,6 +205,10 @@ func (w *world) page(t *rapid.T, e *schemas.ExtentCut, no uint32, places []vault
 		switch kind := kinds[(i*7+int(no))%len(kinds)]; {
 		case kind == 'i' && w.base != nil:
 			places[i] = base[i]
+		case kind == 'u' && w.base != nil && base[i].Kind == vault.PlaceChunk: // read, and as it was
+			cp.Data |= bit
+			places[i] = base[i]
+			at, ids = append(at, uint64(no)*64+uint64(i)), append(ids, places[i].ID[:]...)
 		case kind == 'd':
 			cp.Data |= bit
 			places[i] = chunk(testID("new", uint64(e.File), uint64(no)*64+uint64(i)), uint64(i))
@@ -204,6 +216,15 @@ func (w *world) page(t *rapid.T, e *schemas.ExtentCut, no uint32, places []vault
 		default:
 			cp.Zero |= bit
 			places[i].Kind = vault.PlaceZero
+		}
+	}
+	cp.Claimed = claims & (cp.Data | cp.Zero)
+	for i := range places {
+		if cp.Claimed&(1<<i) != 0 {
+			w.claimed++
+			if places[i].ID != base[i].ID { // of a zero: none
+				w.lied++
+			}
 		}
 	}
 	d := cut.PageDigest(at, ids)

@@ -36,7 +36,7 @@ func cutGrid(e *schemas.ExtentExported, namer *cut.Namer, parts int32) (*schemas
 	digests := e.Digests
 	zeros := zeroPlace{Digester: namer.Digester}
 	for _, p := range e.Pages {
-		page := &schemas.CutPage{No: p.No, Data: p.Data, Zero: p.Zero}
+		page := &schemas.CutPage{No: p.No, Data: p.Data, Zero: p.Zero, Claimed: p.Claimed}
 		for data := p.Data; data != 0; data &= data - 1 {
 			bit := bits.TrailingZeros64(data)
 			at := place(p.No, bit)

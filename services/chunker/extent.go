@@ -36,6 +36,9 @@ func check(e *schemas.ExtentExported) error {
 		if p.Data&p.Zero != 0 {
 			return fmt.Errorf("page %d: places %b are both data and zero", p.No, p.Data&p.Zero)
 		}
+		if more := p.Claimed &^ (p.Data | p.Zero); more != 0 {
+			return fmt.Errorf("page %d: places %b are claimed unchanged, and were not read", p.No, more)
+		}
 		for data := p.Data; data != 0; data &= data - 1 {
 			n := lengthAt(e, place(p.No, bits.TrailingZeros64(data)))
 			if n == 0 {

@@ -49,6 +49,7 @@ func extent(t *rapid.T) (*schemas.ExtentExported, []byte) {
 				blob = append(blob, b...)
 			}
 		}
+		page.Claimed = (page.Data | page.Zero) & rapid.Uint64().Draw(t, "claimed")
 		if page.Data|page.Zero != 0 {
 			e.Pages = append(e.Pages, page)
 		}
@@ -91,7 +92,7 @@ func TestCutTellsAllOfAnExtent(t *testing.T) {
 		at := uint32(0)
 		for i, p := range x.Pages {
 			was := e.Pages[i]
-			if p.No != was.No || p.Data|p.Zero != was.Data|was.Zero || p.Data&^was.Data != 0 {
+			if p.No != was.No || p.Data|p.Zero != was.Data|was.Zero || p.Data&^was.Data != 0 || p.Claimed != was.Claimed {
 				t.Fatalf("page %v became %v", was, p)
 			}
 			var places []uint64
@@ -181,6 +182,7 @@ func TestFalseExtentsAreRefused(t *testing.T) {
 		{"both", func(e *schemas.ExtentExported) { e.Pages[0].Zero = 1 }},
 		{"end", func(e *schemas.ExtentExported) { e.Pages[0].Data |= 1 << 3 }},
 		{"take", func(e *schemas.ExtentExported) { e.LengthBytes++ }},
+		{"claimed unchanged", func(e *schemas.ExtentExported) { e.Pages[0].Claimed = 1 << 3 }},
 		{"after page", func(e *schemas.ExtentExported) { e.Pages = append(e.Pages, e.Pages[0]) }},
 	} {
 		e := good()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -213,6 +214,7 @@ func (x *exporting) stand(r *reading) *pagelog.Log {
 		r.fullReason = "there is no base"
 		return nil
 	}
+	r.check = x.order.GetCheck()
 	r.base = map[string]*schemas.BaseFile{}
 	for _, f := range base.Files {
 		r.base[f.Key] = f
@@ -231,7 +233,8 @@ func (x *exporting) stand(r *reading) *pagelog.Log {
 func (x *exporting) finish(r *reading, worth source.Worth) (*schemas.Finished, error) {
 	row := x.state()
 	f := &schemas.Finished{SnapshotId: r.snap.ID(), Consistency: worth.Level, FullReason: text(r.fullReason), SnapshotMs: row.SnapshotMs,
-		Warnings: texts(append(append([]string{}, r.snap.Warnings()...), worth.Warnings...)), Files: uint32(len(r.snap.Files()))}
+		Warnings: texts(slices.Concat(r.snap.Warnings(), worth.Warnings, missing(x.order.GetBase(), orderOf(x.order), r.snap.Files()))),
+		Files:    uint32(len(r.snap.Files()))}
 	if r.inherits {
 		f.BaseLease = x.order.Base.Lease
 	}

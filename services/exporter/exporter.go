@@ -40,12 +40,13 @@ type room struct {
 	listing  map[string]time.Time             // by source: when it was begun last
 	machines map[string]*schemas.MachineFound // rows of machines.found, by key
 	strange  map[string]time.Time             // leases in a share that nobody knows: since when
+	marked   map[prey]time.Time               // snapshots of ours that nobody knows: since when
 	hunted   time.Time
 }
 
 func (s *shared) room(at *stage.Room) (*room, error) {
 	return &room{shared: s, at: at, open: map[string]*lease{}, listing: map[string]time.Time{},
-		machines: map[string]*schemas.MachineFound{}, strange: map[string]time.Time{}, hunted: s.env.Now()}, nil
+		machines: map[string]*schemas.MachineFound{}, strange: map[string]time.Time{}, marked: map[prey]time.Time{}, hunted: s.env.Now()}, nil
 }
 
 // row takes in a row of exports.open while the table is recalled; later, what is
@@ -214,6 +215,7 @@ func (r *room) tick(*stage.In) error {
 	if err := r.forget(now); err != nil {
 		return err
 	}
+	r.stalk(now)
 	return r.chase(now)
 }
 

@@ -187,6 +187,9 @@ func (h *house) complete(c *course, files []*schemas.FileExported, extents []*sc
 			fin = f.Finished
 			continue
 		}
+		if f.Via != sourcetest.Via {
+			h.T.Errorf("file %q is told to be read via %q, want %q", f.Key, f.Via, sourcetest.Via)
+		}
 		k.file(context.Background(), f)
 	}
 	state := h.fake.State(fin.SnapshotId)
@@ -308,7 +311,7 @@ func crashes(t *testing.T, seed uint64) {
 	}
 	fake := sourcetest.NewFake(seed)
 	fake.Tracks, fake.Slow = seed%4 < 2, 300*time.Millisecond
-	s := define(Default(), Deps{Grid: testGrid, Sources: map[string]Provider{"fake": {Source: fake, Share: share, WindowBytes: testWindow, ShareBytes: 4 * testWindow, Snapshots: 2}}},
+	s := define(Default(), Deps{Grid: testGrid, Sources: map[string]Provider{"fake": {Source: fake, Share: share, WindowBytes: testWindow, ShareBytes: 4 * testWindow, Limits: Limits{Snapshots: 2}}}},
 		limits{extentBytes: testExtent, cursorBytes: 1 << 20, cursorExtents: 2})
 	stagetest.Run(t, seed, s, testParts, func(b *stagetest.Bench) {
 		h := &house{Bench: b, fake: fake, share: share, zombies: seed%2 == 1}

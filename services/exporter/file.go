@@ -33,7 +33,7 @@ type fileReading struct {
 
 func (x *fileReading) read(ctx context.Context) error {
 	s, b, c := x.plan(x.f)
-	ranges, err := x.ranges(ctx, &s)
+	wants, err := x.wanted(ctx, &s)
 	if err != nil {
 		return err
 	}
@@ -50,8 +50,9 @@ func (x *fileReading) read(ctx context.Context) error {
 		return err
 	}
 	defer r.Close()
+	x.f.Via = x.snap.Files()[x.no].Via // settled by now
 	x.p = &pageReader{shape: s, r: r, digests: x.f.ChangeID == "", base: c, Digester: x.digester}
-	for w, err := range s.wants(ranges, x.at) {
+	for w, err := range wants {
 		if err != nil {
 			return err
 		}
@@ -63,6 +64,21 @@ func (x *fileReading) read(ctx context.Context) error {
 		return err
 	}
 	return x.tell(ctx)
+}
+
+// wanted is what to read of each page. All of it where change tracking is compared
+// with a full read.
+func (x *fileReading) wanted(ctx context.Context, s *shape) (iter.Seq2[want, error], error) {
+	ranges, err := x.ranges(ctx, s)
+	if err != nil || !s.tracked || x.check == "" {
+		return s.wants(ranges, x.at), err
+	}
+	if x.fullReason == "" {
+		x.fullReason = x.check
+	}
+	s.tracked = false // what is not read is zero, and nothing is inherited
+	// Asked last is what all is: a source may choose its reader by it.
+	return s.compared(x.snap.Changed(ctx, x.f, ""), ranges, x.at), nil
 }
 
 // ranges asks the source what to read. One that forgot what it tracked is read in full.
@@ -117,7 +133,7 @@ func (x *fileReading) page(ctx context.Context, w want) error {
 			}
 			copy(x.buf, x.buf[from:from+p.bytes])
 		}
-		x.pages = append(x.pages, &schemas.ExtentPage{No: p.no, Data: p.data, Zero: p.zero})
+		x.pages = append(x.pages, &schemas.ExtentPage{No: p.no, Data: p.data, Zero: p.zero, Claimed: p.claimed})
 		x.fill += p.bytes
 		x.sums = append(x.sums, p.sums...)
 	}
@@ -183,7 +199,7 @@ func (x *fileReading) tell(ctx context.Context) error {
 
 func (x *fileReading) part(no, of uint32) *schemas.FileExported {
 	return &schemas.FileExported{Run: x.run, File: x.no, Key: x.f.Key, Name: x.f.Name, Kind: x.f.Kind, SizeBytes: uint64(x.f.Size),
-		GridBytes: uint32(x.grid), ChangeId: x.f.ChangeID, HasBase: x.base != nil, BaseFile: x.base.GetNo(), Part: no, Parts: of}
+		GridBytes: uint32(x.grid), ChangeId: x.f.ChangeID, HasBase: x.base != nil, BaseFile: x.base.GetNo(), Part: no, Parts: of, Via: text(x.f.Via)}
 }
 
 // told yields the runs of the file's pages, from the log: it holds those that

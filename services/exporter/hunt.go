@@ -53,6 +53,11 @@ func (r *room) unknown(name string) bool {
 	if err != nil {
 		return false
 	}
+	return !r.knows(backup, lease)
+}
+
+// knows reports whether a lease is open here, or is being ended.
+func (r *room) knows(backup, lease schemas.UUID) bool {
 	open := r.open[string(backup[:])]
-	return open == nil || !(open.is(lease[:]) && open.phase() != schemas.ExportOpen_PHASE_ENDED) && !open.ends(lease[:])
+	return open != nil && (open.is(lease[:]) && open.phase() != schemas.ExportOpen_PHASE_ENDED || open.ends(lease[:]))
 }

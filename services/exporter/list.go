@@ -49,7 +49,8 @@ func machineKey(source, id string) string { return source + "\n" + id }
 // listed keeps its machines: nothing was seen to be gone.
 func (r *room) listed(name string, p Provider, inv *source.Inventory, err error) {
 	own := &schemas.MachineFound{Machine: &schemas.Machine{Source: name, Name: name},
-		Source: &schemas.SourceFound{SnapshotsMax: p.Snapshots, ShareBytes: p.ShareBytes, WindowBytes: p.WindowBytes}}
+		Source: &schemas.SourceFound{SnapshotsMax: p.Limits.Snapshots, PerHost: p.Limits.PerHost, PerDatastore: p.Limits.PerDatastore,
+			Connections: p.Limits.Connections, CheckOneIn: p.CheckOneIn, ShareBytes: p.ShareBytes, WindowBytes: p.WindowBytes}}
 	if err != nil {
 		r.env.Log.Error("list source", "source", name, "err", err)
 		own.Findings = []string{text("the source could not be listed: " + err.Error())}
@@ -78,7 +79,7 @@ func (r *room) listed(name string, p Provider, inv *source.Inventory, err error)
 
 func machineRow(source string, m *source.Machine) *schemas.MachineFound {
 	row := &schemas.MachineFound{Machine: &schemas.Machine{Source: source, Id: m.ID, Name: m.Name}, Folder: m.Folder, Tags: m.Tags,
-		Host: m.Host, Datastores: m.Datastores, ChangeTracking: m.Tracking, Findings: texts(m.Findings)}
+		Host: m.Host, Cluster: m.Cluster, Datastores: m.Datastores, ChangeTracking: m.Tracking, Findings: texts(m.Findings)}
 	for _, d := range m.Disks {
 		row.Disks = append(row.Disks, &schemas.FoundDisk{Key: d.Key, SizeBytes: uint64(d.Size)})
 	}

@@ -25,6 +25,7 @@ type page struct {
 	no         uint32
 	what       schemas.PageRun_What
 	data, zero uint64
+	claimed    uint64 // of data and zero
 	bytes      int
 	sums       []byte           // digests of the data places
 	digests    *pagelog.Digests // nil if the source tracks changes
@@ -33,7 +34,7 @@ type page struct {
 // read reads the wanted places of a page into buf, which has room for a page, and
 // moves those that must be exported to its front.
 func (p *pageReader) read(ctx context.Context, w want, buf []byte) (page, error) {
-	out := page{no: w.no, sums: p.sums[:0]}
+	out := page{no: w.no, claimed: w.claimed, sums: p.sums[:0]}
 	if p.digests {
 		out.digests = new(pagelog.Digests)
 	}
@@ -91,6 +92,8 @@ func (p *pageReader) judge(out *page, place int, b []byte, before *pagelog.Diges
 func (p *pageReader) what(out *page, before *pagelog.Digests) schemas.PageRun_What {
 	whole := p.whole(out.no)
 	switch {
+	case out.claimed != 0: // whatever it is, the auditor compares it
+		return schemas.PageRun_WHAT_EXPORTED
 	case out.zero == whole:
 		return schemas.PageRun_WHAT_ZERO
 	case out.data != 0 || p.kept(out.no) != whole:

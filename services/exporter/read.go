@@ -44,6 +44,7 @@ type reading struct {
 	digest *pagelog.Log                 // of the base's lease; nil: none
 	// digestless says why digest is nil although there is a base.
 	digestless string
+	check      string // why all is read, and change tracking compared with it; empty: it is not
 	log        *pagelog.Writer
 	from       *schemas.Cursor // nil: from the beginning
 	sink       sink

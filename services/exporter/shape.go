@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"math/bits"
@@ -59,8 +60,45 @@ func (s shape) quiet(no uint32) bool { return s.tracked && s.kept(no) == s.whole
 
 // want is the places of one page that must be read.
 type want struct {
-	no   uint32
-	bits uint64
+	no      uint32
+	bits    uint64
+	claimed uint64 // of a checked page: what change tracking says is as in the base
+}
+
+// compared yields every page from one on: to be read is all that may differ from
+// zero, and claimed what the changes don't name. A page of zeros, too: the base
+// may have had data there.
+func (s shape) compared(all, changes iter.Seq2[source.Range, error], from uint32) iter.Seq2[want, error] {
+	return func(yield func(want, error) bool) {
+		full, stopFull := iter.Pull2(s.wants(all, from))
+		defer stopFull()
+		named, stopNamed := iter.Pull2(s.wants(changes, from))
+		defer stopNamed()
+		f, ferr, fok := full()
+		n, nerr, nok := named()
+		for no := from; no < s.pages(); no++ {
+			if err := errors.Join(ferr, nerr); err != nil {
+				yield(want{}, err)
+				return
+			}
+			w := want{no: no, claimed: s.kept(no)}
+			if fok && f.no == no {
+				w.bits = f.bits
+				f, ferr, fok = full()
+			}
+			if nok && n.no == no {
+				w.bits |= n.bits
+				w.claimed &^= n.bits
+				n, nerr, nok = named()
+			}
+			if w.bits|w.claimed != 0 && !yield(w, nil) {
+				return
+			}
+		}
+		if err := errors.Join(ferr, nerr); err != nil {
+			yield(want{}, err)
+		}
+	}
 }
 
 // wants rounds ranges out to the grid and gathers them by page, from a page on.

@@ -29,7 +29,8 @@ type Config struct {
 	// their turn. Each takes 20 MiB (at the 64 KiB grid). Default 8: 160 MiB.
 	Readers int `yaml:"readers"`
 	// Hunt is how often the share is searched for folders of leases that nobody
-	// knows. One that was seen so twice is removed. Default 1h.
+	// knows, and the sources for snapshots of theirs. What was seen so twice is
+	// removed. Default 1h.
 	Hunt conf.Duration `yaml:"hunt"`
 }
 
@@ -49,11 +50,16 @@ type Provider struct {
 	// ShareBytes and WindowBytes are what the share holds, and what one lease may
 	// have in flight: the scheduler makes region slots of them.
 	ShareBytes, WindowBytes uint64
-	// Snapshots is how many may be open at once.
-	Snapshots uint32
+	// Limits of the source, which the scheduler keeps; and one in how many backups
+	// is compared against a full read (0: none).
+	Limits     Limits
+	CheckOneIn uint32
 	// Every is how often the source is listed. 0: 5m.
 	Every time.Duration
 }
+
+// Limits protect a source from us; 0 is no limit. See conf.SourceLimits.
+type Limits struct{ Snapshots, PerHost, PerDatastore, Connections uint32 }
 
 // shared is what the rooms of a process have in common.
 type shared struct {
@@ -63,8 +69,9 @@ type shared struct {
 	hunt  time.Duration
 	turns chan struct{} // a reader's turn
 
-	mu   sync.Mutex
-	bufs [][]byte // of readers that are done
+	mu    sync.Mutex
+	bufs  [][]byte          // of readers that are done
+	marks map[string]*asked // by source
 }
 
 // Stage reads machines and puts what changed into staging.
@@ -90,7 +97,7 @@ func define(c Config, d Deps, lim limits) stage.Stage {
 		if c.Readers < 1 {
 			return nil, fmt.Errorf("stages.exporter.readers: %d, want 1 at least", c.Readers)
 		}
-		s := &shared{env: env, deps: d, limits: lim, hunt: time.Duration(c.Hunt), turns: make(chan struct{}, c.Readers)}
+		s := &shared{env: env, deps: d, limits: lim, hunt: time.Duration(c.Hunt), turns: make(chan struct{}, c.Readers), marks: map[string]*asked{}}
 		return s.room, nil
 	},
 		stage.Own(topics.ExportsOpen, (*room).row),

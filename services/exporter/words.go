@@ -15,6 +15,9 @@ const (
 	textBytes = 1000
 	// warningsMax bounds how many there are: what is behind them is counted.
 	warningsMax = 50
+	// snapshotMark begins the name of each snapshot of ours.
+	snapshotMark = "holdfast-"
+	uuidLen      = 36 // as text
 )
 
 // check says what is false about an order.
@@ -42,7 +45,7 @@ func folder(run *schemas.Run) string {
 
 // snapshotName is what a snapshot is called at its source.
 func snapshotName(run *schemas.Run) string {
-	return "holdfast-" + schemas.IDText(run.GetBackup()) + "-" + schemas.IDText(run.GetLease())
+	return snapshotMark + schemas.IDText(run.GetBackup()) + "-" + schemas.IDText(run.GetLease())
 }
 
 func orderOf(o *schemas.BackupLeased) source.Order {

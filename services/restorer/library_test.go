@@ -32,9 +32,12 @@ type library struct {
 	point  string
 }
 
-func newLibrary(t *testing.T) *library {
+func newLibrary(t *testing.T) *library { return newLibraryOf(t, 150) }
+
+// newLibraryOf has a disk of so many pages and a bit.
+func newLibraryOf(t *testing.T, pages int) *library {
 	t.Helper()
-	l := &library{files: map[string][]byte{"disk0.raw": make([]byte, 150*pageSize+1234), "domain.xml": []byte("<domain/>")}}
+	l := &library{files: map[string][]byte{"disk0.raw": make([]byte, pages*pageSize+1234), "domain.xml": []byte("<domain/>")}}
 	rng := rand.NewChaCha8([32]byte{7})
 	disk := l.files["disk0.raw"]
 	for at := 0; at < len(disk); at += pageSize {
@@ -98,7 +101,10 @@ func (l *library) fill(ctx context.Context, w *vault.Writer) error {
 	for no, name := range []string{"disk0.raw", "domain.xml"} {
 		size := uint64(len(l.files[name]))
 		run := vault.PageRun{Count: uint32(vault.Pages(size, testGrid)), Map: maps, Slot: slots[name]}
-		f := &schemas.PointFile{No: uint32(no), Key: name, Name: name, SizeBytes: size, GridBytes: testGrid}
+		f := &schemas.PointFile{No: uint32(no), Key: name, Name: name, SizeBytes: size, GridBytes: testGrid, Kind: schemas.FileExported_KIND_DISK}
+		if name == "domain.xml" {
+			f.Kind = schemas.FileExported_KIND_CONFIG
+		}
 		if err := b.File(f, func(yield func(vault.PageRun) bool) { yield(run) }); err != nil {
 			return err
 		}

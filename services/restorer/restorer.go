@@ -1,10 +1,13 @@
 // Package restorer brings machines back: it reads a point from the vault and
-// writes its files below one of the roots that its configuration names.
+// writes its files below one of the roots that its configuration names, or the
+// whole machine into a source.
 //
 // A restore is a row before it is begun, and its end is a row before it is told;
 // so a crash at any line leads to the same files and to one terminal event, told
 // as often as need be with the same id. Files lie beside their name until they
-// are whole, and a restore that was cut off goes on from what lies there.
+// are whole, and a restore that was cut off goes on from what lies there. A machine
+// that is half made bears the restore's name, by which whoever finds the row ends it
+// before it begins anew.
 package restorer
 
 import (

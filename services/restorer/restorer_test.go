@@ -91,7 +91,7 @@ func TestOrdersThatAreRefused(t *testing.T) {
 			why    string
 		}{
 			"vault":    {func(r *schemas.RestoreRequested) { r.Vault = "other" }, `vault "other" is not here: this house has "v"`},
-			"format":   {func(r *schemas.RestoreRequested) { r.As = "vmdk" }, "as vmdk"},
+			"format":   {func(r *schemas.RestoreRequested) { r.As = "vhd" }, `"vhd" is none of`},
 			"relative": {func(r *schemas.RestoreRequested) { r.Destination.Dir = "here" }, `destination "here" is no absolute path`},
 			"outside":  {func(r *schemas.RestoreRequested) { r.Destination.Dir = outside }, "below none of restore.roots"},
 			"sibling":  {func(r *schemas.RestoreRequested) { r.Destination.Dir = w.root + "-2" }, "below none of restore.roots"},

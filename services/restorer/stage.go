@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/libs/conf"
+	"github.com/holdfast-backup/holdfast/libs/source"
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/topics"
@@ -33,6 +34,9 @@ type Deps struct {
 	Vault  *vault.Vault
 	Reader *vault.Reader
 	Roots  []string // folders below which it writes
+	// Sources are all that are configured, by name; those that take machines back
+	// have a Destination.
+	Sources map[string]source.Destination
 }
 
 // Stage restores points on request.

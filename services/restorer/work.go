@@ -1,6 +1,7 @@
 package restorer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/holdfast-backup/holdfast/libs/blob"
+	"github.com/holdfast-backup/holdfast/libs/source"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/schemas"
 	"github.com/holdfast-backup/holdfast/topics"
@@ -41,7 +43,7 @@ func (r *room) run(ctx context.Context, row *schemas.RestoreOpen, resumed bool) 
 	var req schemas.RestoreRequested
 	err := json.Unmarshal(row.Request, &req)
 	if err == nil {
-		c.Point, c.Destination = req.Point, req.Destination.Dir
+		c.Point, c.Destination = req.Point, cmp.Or(req.Destination.Source, req.Destination.Dir)
 		err = r.restore(ctx, id, req, resumed, &c)
 	}
 	c.Status, c.DoneAt = statusCompleted, r.env.Now().UTC()
@@ -58,18 +60,18 @@ func (r *room) restore(ctx context.Context, id schemas.UUID, req schemas.Restore
 	if err := r.allowed(req); err != nil {
 		return refusal{err}
 	}
-	var p *vault.Point
-	err := retry(ctx, func() (err error) {
-		p, err = r.deps.Reader.Point(ctx, req.Point)
-		return err
-	})
-	if errors.Is(err, blob.ErrNotExist) {
-		return refusal{fmt.Errorf("%s: %w", req.Point, errGone)}
+	if req.Destination.Source != "" {
+		return r.bringBack(ctx, id, req, resumed, c)
 	}
+	as, err := vault.ParseFormat(req.As)
+	if err != nil {
+		return refusal{err}
+	}
+	p, err := r.point(ctx, req.Point)
 	if err != nil {
 		return err
 	}
-	placed, err := r.place(p, req)
+	placed, err := r.place(p, req, as)
 	if err != nil {
 		return refusal{err}
 	}
@@ -79,17 +81,33 @@ func (r *room) restore(ctx context.Context, id schemas.UUID, req schemas.Restore
 	}
 	told := r.progress(id, req.Point, placed)
 	for _, f := range placed {
+		var warnings []string
 		if !there[f.Path] {
-			err := retry(ctx, func() error { return r.deps.Reader.RestoreFile(ctx, p, f.File, f.Path, req.Force, told.at) })
+			err := retry(ctx, func() (err error) {
+				warnings, err = r.deps.Reader.RestorePlaced(ctx, p, f, req.Force, told.at)
+				return err
+			})
 			if err != nil {
 				return err
 			}
 		}
-		c.Files, c.Size = append(c.Files, f.Path), c.Size+f.File.SizeBytes
-		told.file(f.File.SizeBytes)
+		c.Files, c.Size, c.Warnings = append(c.Files, f.Path), c.Size+f.Size(), append(c.Warnings, warnings...)
+		told.file(f.Size())
 	}
 	c.Written = told.written
 	return nil
+}
+
+// point reads the point that is to be restored.
+func (r *room) point(ctx context.Context, path string) (p *vault.Point, err error) {
+	err = retry(ctx, func() (err error) {
+		p, err = r.deps.Reader.Point(ctx, path)
+		return err
+	})
+	if errors.Is(err, blob.ErrNotExist) {
+		return nil, refusal{fmt.Errorf("%s: %w", path, errGone)}
+	}
+	return p, err
 }
 
 // allowed says what is wrong with an order, before anything is read.
@@ -97,11 +115,17 @@ func (r *room) allowed(req schemas.RestoreRequested) error {
 	if req.Vault != "" && req.Vault != r.deps.Vault.Name {
 		return fmt.Errorf("vault %q is not here: this house has %q", req.Vault, r.deps.Vault.Name)
 	}
-	if req.As != "" && req.As != "raw" {
-		return fmt.Errorf("as %s: this house writes raw disks", req.As)
-	}
 	if !strings.HasPrefix(req.Point, vault.PointsDir) || blob.CheckKey(req.Point) != nil {
 		return fmt.Errorf("%q: %w", req.Point, errGone)
+	}
+	if req.Destination.Source != "" {
+		return r.machineAllowed(req)
+	}
+	if d := req.Destination; d.Name+d.Folder+d.Pool+d.Datastore != "" || len(d.Networks) > 0 || d.InPlace || d.PowerOn {
+		return errors.New("name, folder, pool, datastore, networks, inPlace and powerOn are for a restore into a source, and none is named")
+	}
+	if req.Destination.Dir == "" {
+		return errors.New("destination names neither a dir nor a source")
 	}
 	if !filepath.IsAbs(req.Destination.Dir) {
 		return fmt.Errorf("destination %q is no absolute path", req.Destination.Dir)
@@ -114,8 +138,8 @@ func (r *room) allowed(req schemas.RestoreRequested) error {
 
 // place says where each file goes. A folder below the destination may be a link,
 // so that each file is held against the roots, too.
-func (r *room) place(p *vault.Point, req schemas.RestoreRequested) ([]vault.Placed, error) {
-	placed, err := vault.Place(p, req.Files, req.Destination.Dir, req.Mapping)
+func (r *room) place(p *vault.Point, req schemas.RestoreRequested, as vault.Format) ([]vault.Placed, error) {
+	placed, err := vault.Place(p, req.Files, req.Destination.Dir, req.Mapping, as)
 	if err != nil {
 		return nil, err
 	}
@@ -187,9 +211,9 @@ func (r *room) there(ctx context.Context, p *vault.Point, placed []vault.Placed,
 		if force && !st.IsDir() {
 			continue
 		}
-		if resumed && !force {
+		if resumed && !force && f.As == vault.Raw {
 			err := retry(ctx, func() (err error) {
-				there[f.Path], err = r.deps.Reader.Restored(ctx, p, f.File, f.Path)
+				there[f.Path], err = r.deps.Reader.Restored(ctx, p, f.Files[0], f.Path)
 				return err
 			})
 			if err != nil {
@@ -209,14 +233,22 @@ func retry(ctx context.Context, f func() error) error {
 	b := backoff.NewExponentialBackOff(backoff.WithMaxInterval(30*time.Second), backoff.WithMaxElapsedTime(patience))
 	return backoff.Retry(func() error {
 		err := f()
-		for _, final := range []error{blob.ErrNotExist, vault.ErrDamaged, vault.ErrWrongKey, vault.ErrNoKey, fs.ErrExist, fs.ErrPermission,
-			syscall.ENAMETOOLONG, syscall.ENOTDIR, syscall.EROFS, syscall.EFBIG} {
-			if errors.Is(err, final) {
-				return backoff.Permanent(err)
-			}
+		if final(err) {
+			return backoff.Permanent(err)
 		}
 		return err
 	}, backoff.WithContext(b, ctx))
+}
+
+// final reports what no retry cures.
+func final(err error) bool {
+	for _, end := range []error{blob.ErrNotExist, vault.ErrDamaged, vault.ErrWrongKey, vault.ErrNoKey, fs.ErrExist, fs.ErrPermission,
+		source.ErrPermanent, syscall.ENAMETOOLONG, syscall.ENOTDIR, syscall.EROFS, syscall.EFBIG} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // progress of one restore, told at most once a second.
@@ -231,11 +263,23 @@ type progress struct {
 }
 
 func (r *room) progress(id schemas.UUID, point string, placed []vault.Placed) *progress {
-	p := &progress{room: r, id: id, point: point}
+	size := uint64(0)
 	for _, f := range placed {
-		p.size += f.File.SizeBytes
+		size += f.Size()
 	}
-	return p
+	return r.told(id, point, size)
+}
+
+func (r *room) told(id schemas.UUID, point string, size uint64) *progress {
+	return &progress{room: r, id: id, point: point, size: size}
+}
+
+// again begins anew. What was written in place stays written.
+func (p *progress) again(stays bool) {
+	if p.written += p.current; !stays {
+		p.written = 0
+	}
+	p.done, p.current = 0, 0
 }
 
 func (p *progress) at(bytes, written uint64) {

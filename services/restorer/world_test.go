@@ -10,11 +10,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/libs/blob/blobtest"
 	"github.com/holdfast-backup/holdfast/libs/conf"
+	"github.com/holdfast-backup/holdfast/libs/source"
+	"github.com/holdfast-backup/holdfast/libs/source/sourcetest"
 	"github.com/holdfast-backup/holdfast/libs/stage/stagetest"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -35,11 +38,14 @@ type world struct {
 	seed uint64
 	born uint64
 	keep time.Duration // of ended restores; 0: the default
+
+	fakes map[string]*sourcetest.Fake // the sources
 }
 
 // process is one restorer with its own way to each target.
 type process struct {
 	m      *stagetest.Member
+	dead   *atomic.Bool
 	faults []*blobtest.Faulty
 }
 
@@ -64,7 +70,7 @@ func (w *world) must(err error) {
 func (w *world) join(weather, torn float64, slow time.Duration) *process {
 	w.t.Helper()
 	w.born++
-	p := &process{}
+	p := &process{dead: &atomic.Bool{}}
 	targets := w.lib.targets()
 	for i := range targets {
 		f := blobtest.NewFaulty(targets[i].Store, w.seed<<8+w.born*2+uint64(i))
@@ -79,9 +85,19 @@ func (w *world) join(weather, torn float64, slow time.Duration) *process {
 	}
 	c := Default()
 	c.Keep = cmp.Or(conf.Duration(w.keep), c.Keep)
-	w.b.Stage = Stage(c, Deps{Vault: v, Reader: r, Roots: []string{w.root}})
+	sources := map[string]source.Destination{"images": nil}
+	for name, f := range w.fakes {
+		sources[name] = mortal{f, p.dead}
+	}
+	w.b.Stage = Stage(c, Deps{Vault: v, Reader: r, Roots: []string{w.root}, Sources: sources})
 	p.m = w.b.Join(torn)
 	return p
+}
+
+// crash ends a process. What it still asks of a source is not heard.
+func (p *process) crash() {
+	p.dead.Store(true)
+	p.m.Crash()
 }
 
 // send asks for a restore, and returns its id.

@@ -19,23 +19,23 @@ import (
 func (a *app) backupCommand() *cobra.Command {
 	var (
 		match, exclude []string
+		where          schemas.Selector
 		from, quiesce  string
 		full, wait     bool
 		priority       int32
 	)
 	c := &cobra.Command{
-		Use:   "backup MACHINE... [--match GLOB] [--from FILE] [--wait]",
+		Use:   "backup MACHINE... [--match GLOB] [--folder GLOB] [--tag GLOB] [--from FILE] [--wait]",
 		Short: "Back up these machines now",
 		Example: "  holdfast backup web-01 --wait\n" +
-			"  holdfast backup --match 'web-*' --quiesce require",
+			"  holdfast backup --match 'web-*' --quiesce require\n" +
+			"  holdfast backup --folder /DC1/vm/prod --tag 'backup/daily'",
 		RunE: func(c *cobra.Command, names []string) error {
 			req := schemas.BackupRequested{Machines: names, ExcludedDisks: exclude, Quiesce: quiesce, Priority: priority}
 			if full {
 				req.Mode = "full"
 			}
-			for _, glob := range match {
-				req.Selectors = append(req.Selectors, schemas.Selector{Name: glob})
-			}
+			req.Selectors = selectors(match, where)
 			if from != "" {
 				list, err := readList(from)
 				if err != nil {
@@ -44,13 +44,14 @@ func (a *app) backupCommand() *cobra.Command {
 				req.Machines = append(req.Machines, list...)
 			}
 			if len(req.Machines)+len(req.Selectors) == 0 {
-				return usage(errors.New("backup needs a machine, --match or --from"))
+				return usage(errors.New("backup needs a machine, --match, --folder, --tag, --cluster, --host, --source or --from"))
 			}
 			return a.backup(c.Context(), req, wait)
 		},
 	}
 	f := c.Flags()
-	f.StringArrayVar(&match, "match", nil, "all machines whose name matches this glob")
+	f.StringArrayVar(&match, "match", nil, "all machines whose name matches this glob; may be repeated")
+	whereFlags(c, &where)
 	f.StringVar(&from, "from", "", "a file with a machine a line; # begins a comment")
 	f.BoolVar(&wait, "wait", false, "show progress until the end; the exit code tells how it went")
 	f.BoolVar(&full, "full", false, "read everything")
@@ -58,6 +59,29 @@ func (a *app) backupCommand() *cobra.Command {
 	f.Int32Var(&priority, "priority", 0, "higher goes first")
 	f.StringArrayVar(&exclude, "exclude-disk", nil, "name or glob of disks to leave out")
 	return c
+}
+
+// whereFlags say where machines must be, and how they are tagged.
+func whereFlags(c *cobra.Command, s *schemas.Selector) {
+	f := c.Flags()
+	f.StringVar(&s.Folder, "folder", "", "only machines in folders that match this glob, or below: /DC1/vm/prod, '*/prod'")
+	f.StringVar(&s.Tag, "tag", "", "only machines with a tag, as category/name, that matches this glob")
+	f.StringVar(&s.Cluster, "cluster", "", "only machines of clusters that match this glob")
+	f.StringVar(&s.Host, "host", "", "only machines on hosts that match this glob")
+	f.StringVar(&s.Source, "source", "", "only machines of this source")
+}
+
+// selectors is one for each name, and-ed with the rest; or the rest alone.
+func selectors(names []string, where schemas.Selector) (all []schemas.Selector) {
+	for _, name := range names {
+		s := where
+		s.Name = name
+		all = append(all, s)
+	}
+	if len(names) == 0 && where != (schemas.Selector{}) {
+		all = append(all, where)
+	}
+	return all
 }
 
 // readList reads names, one a line.

@@ -34,6 +34,7 @@ type pointFile struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
 	Size uint64 `json:"sizeBytes"`
+	Via  string `json:"via,omitempty"` // how it was read
 }
 
 func (a *app) pointsCommand() *cobra.Command {
@@ -113,7 +114,7 @@ func shown(path string, p *vault.Point) point {
 		At: time.UnixMilli(p.SnapshotMs).UTC(), Consistency: schemas.ConsistencyWord(p.Consistency), FullReason: p.FullReason,
 		Bytes: schemas.BytesOf(p.Totals), Warnings: p.Warnings, object: p}
 	for _, f := range p.Files {
-		s.Files = append(s.Files, pointFile{f.Name, strings.ToLower(strings.TrimPrefix(f.Kind.String(), "KIND_")), f.SizeBytes})
+		s.Files = append(s.Files, pointFile{f.Name, strings.ToLower(strings.TrimPrefix(f.Kind.String(), "KIND_")), f.SizeBytes, f.Via})
 	}
 	return s
 }

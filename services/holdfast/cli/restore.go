@@ -18,21 +18,33 @@ import (
 
 func (a *app) restoreCommand() *cobra.Command {
 	var req schemas.RestoreRequested
+	var networks []string
 	var wait bool
 	c := &cobra.Command{
-		Use:   "restore POINT --to DIR [--file PATH ...]",
+		Use:   "restore POINT (--to DIR [--file PATH ...] | --to-source NAME ...)",
 		Short: "Restore a machine, or files of it, through the service",
 		Long: "POINT is a path as `holdfast points` prints it, 8 characters or more of a backup's id, or a machine\n" +
-			"for its newest point. DIR lies below one of restore.roots of the service.",
+			"for its newest point. DIR lies below one of restore.roots of the service.\n\n" +
+			"With --to-source the whole machine goes into a source, such as a vCenter: as a new machine, with its ids\n" +
+			"and MAC addresses if it is gone and with new ones if it is there; or --in-place, over the disks of the\n" +
+			"machine that is there, which must be off and without snapshots: only what differs is written.",
 		Example: "  holdfast restore web-01 --to /var/lib/holdfast/restored/web-01\n" +
-			"  holdfast restore 7c1f9a2e --to /srv/back --file disk0.raw --force",
+			"  holdfast restore web-01 --to /srv/back --as ova\n" +
+			"  holdfast restore 7c1f9a2e --to /srv/back --file disk0.raw --force\n" +
+			"  holdfast restore web-01 --to-source vc-berlin --name web-01-copy --network VLAN10=Test\n" +
+			"  holdfast restore web-01 --to-source vc-berlin --in-place --force",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
-			if req.Destination.Dir == "" {
-				return usage(errors.New("restore needs --to"))
+			if err := into(&req, networks); err != nil {
+				return usage(err)
 			}
-			if req.Destination.Dir, err = filepath.Abs(req.Destination.Dir); err != nil {
-				return err
+			if _, err := vault.ParseFormat(req.As); err != nil {
+				return usage(fmt.Errorf("--as: %w", err))
+			}
+			if req.Destination.Dir != "" {
+				if req.Destination.Dir, err = filepath.Abs(req.Destination.Dir); err != nil {
+					return err
+				}
 			}
 			cfg, v, err := a.openVault(c.Context())
 			if err != nil {
@@ -61,10 +73,22 @@ func (a *app) restoreCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&req.Destination.Dir, "to", "", "the folder to restore into")
 	f.StringArrayVar(&req.Files, "file", nil, "only this file; may be repeated")
-	f.BoolVar(&req.Force, "force", false, "restore over files that are there")
+	f.StringVar(&req.As, "as", "", asHelp)
+	f.BoolVar(&req.Force, "force", false, "restore over files that are there, or over a machine in place")
+	d := &req.Destination
+	f.StringVar(&d.Source, "to-source", "", "the source to restore the machine into")
+	f.StringVar(&d.Name, "name", "", "the new machine's name; by default the one it had, as for all that follow")
+	f.StringVar(&d.Folder, "folder", "", "its folder: a path as `holdfast machines` shows it, or the end of one")
+	f.StringVar(&d.Pool, "pool", "", "its cluster or resource pool")
+	f.StringVar(&d.Datastore, "datastore", "", "its datastore")
+	f.StringArrayVar(&networks, "network", nil, "OLD=NEW: on which network it is instead; may be repeated")
+	f.BoolVar(&d.PowerOn, "power-on", false, "switch it on when it is whole")
+	f.BoolVar(&d.InPlace, "in-place", false, "change the disks of the machine that is there; needs --force")
 	f.BoolVar(&wait, "wait", true, "show progress until the end")
 	return c
 }
+
+const asHelp = "what disks become: raw (default), vmdk (streamOptimized), qcow2, or ova: one file of all"
 
 func (a *app) restore(ctx context.Context, req schemas.RestoreRequested, wait bool) error {
 	cl, err := a.connect(ctx)
@@ -94,10 +118,16 @@ func (a *app) restore(ctx context.Context, req schemas.RestoreRequested, wait bo
 			return err
 		}
 	}
+	for _, w := range end.Warnings {
+		a.say("warning: %s", w)
+	}
 	switch end.Status {
 	case "completed":
 		if a.format != "json" {
-			fmt.Fprintf(a.out, "restored %s, %s written, to %s in %.1f s\n", human(end.Size), human(end.Written), end.Destination, end.DoneAt.Sub(end.StartedAt).Seconds())
+			fmt.Fprintln(a.out, restored(end))
+			for _, w := range end.Warnings {
+				a.say("warning: %s", w)
+			}
 		}
 		return nil
 	case "refused":

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,14 +19,19 @@ func (a *app) upCommand() *cobra.Command {
 	o := up.Options{}
 	var shards string
 	c := &cobra.Command{
-		Use:   "up --images DIR [--target DIR ...]",
+		Use:   "up [--images DIR] [--vcenter URL] [--target DIR ...]",
 		Short: "One machine: broker, ledger, vault and every stage in one process",
 		Example: "  holdfast up --images /srv/vms\n" +
+			"  holdfast up --vcenter https://vc.example.org --vcenter-user holdfast@vsphere.local --vcenter-password-file /etc/holdfast/vcenter\n" +
 			"  holdfast up --images /srv/vms --target /mnt/a --target /mnt/b --target /mnt/c --shards 2+1",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if shards != "" {
-				if n, err := fmt.Sscanf(shards, "%d+%d", &o.K, &o.M); n != 2 || err != nil {
+				k, m, plus := strings.Cut(shards, "+")
+				var errK, errM error
+				o.K, errK = strconv.Atoi(k)
+				o.M, errM = strconv.Atoi(m)
+				if !plus || errK != nil || errM != nil {
 					return usage(fmt.Errorf("--shards %q: write k+m, such as 4+2", shards))
 				}
 			}
@@ -42,6 +49,10 @@ func (a *app) upCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringArrayVar(&o.Images, "images", nil, "a folder of machines, each a folder of disk images")
+	f.StringVar(&o.VCenter.URL, "vcenter", "", "a vCenter, https://host")
+	f.StringVar(&o.VCenter.User, "vcenter-user", "", "who logs in there")
+	f.StringVar(&o.VCenter.PasswordFile, "vcenter-password-file", "", "a file with the password, read at each login")
+	f.StringVar(&o.VCenter.Thumbprint, "vcenter-thumbprint", "", "of the vCenter's certificate, SHA-256; default: the system's roots are believed")
 	f.StringArrayVar(&o.Targets, "target", nil, "a folder for shards, each on a disk of its own; default 6 below --data")
 	f.StringVar(&shards, "shards", "", "k+m; default 4+2, or one in three targets may be lost")
 	f.IntVar(&o.Port, "kafka-port", 0, "of the broker, on loopback; default that of last time, else 9092")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,19 +37,24 @@ func (a *app) vaultCommand() *cobra.Command {
 	f := c.PersistentFlags()
 	f.StringArrayVar(&v.at, "at", nil, "a target, or a folder of targets; may be repeated")
 	f.StringVar(&v.passphrase, "passphrase-file", "", "default <data>/keys/passphrase, else asked for")
-	var to string
+	var to, as string
 	var files []string
 	var force, deep bool
 	restore := &cobra.Command{Use: "restore POINT --to DIR", Short: "Restore a machine, or files of it", Args: cobra.ExactArgs(1),
-		Example: "  holdfast vault --at /mnt/vault restore web-01 --to /srv/back\n  holdfast vault --at /mnt/vault restore web-01 --to /srv/back --file disk0.raw",
+		Example: "  holdfast vault --at /mnt/vault restore web-01 --to /srv/back\n  holdfast vault --at /mnt/vault restore web-01 --to /srv/back --as qcow2 --file disk0.raw",
 		RunE: func(c *cobra.Command, args []string) error {
 			if to == "" {
 				return usage(errors.New("restore needs --to"))
 			}
-			return v.restore(c.Context(), args[0], to, files, force)
+			format, err := vault.ParseFormat(as)
+			if err != nil {
+				return usage(fmt.Errorf("--as: %w", err))
+			}
+			return v.restore(c.Context(), args[0], to, format, files, force)
 		}}
 	restore.Flags().StringVar(&to, "to", "", "the folder to restore into")
 	restore.Flags().StringArrayVar(&files, "file", nil, "only this file; may be repeated")
+	restore.Flags().StringVar(&as, "as", "", asHelp)
 	restore.Flags().BoolVar(&force, "force", false, "restore over files that are there")
 	verify := &cobra.Command{Use: "verify [POINT]", Short: "Look for every shard; with --deep read and check each", Args: cobra.MaximumNArgs(1),
 		Example: "  holdfast vault --at /mnt/vault verify\n  holdfast vault --at /mnt/vault verify web-01 --deep",
@@ -178,35 +184,40 @@ func (v *cold) show(ctx context.Context, name string) error {
 	}
 	var rows [][]string
 	for _, f := range p.Files {
-		rows = append(rows, []string{f.Name, f.Kind, v.app.bytesOf(f.Size)})
+		rows = append(rows, []string{f.Name, f.Kind, v.app.bytesOf(f.Size), cmp.Or(f.Via, "-")})
 	}
-	return v.app.table(p, []string{"FILE", "KIND", "SIZE"}, rows)
+	return v.app.table(p, []string{"FILE", "KIND", "SIZE", "VIA"}, rows)
 }
 
-func (v *cold) restore(ctx context.Context, name, to string, files []string, force bool) error {
+func (v *cold) restore(ctx context.Context, name, to string, as vault.Format, files []string, force bool) error {
 	r, p, err := v.find(ctx, name)
 	if err != nil {
 		return err
 	}
-	placed, err := vault.Place(p.object, files, to, nil)
+	placed, err := vault.Place(p.object, files, to, nil, as)
 	if err != nil {
 		return refused(err)
 	}
 	start := time.Now()
 	var size, written uint64
+	warned := []string{}
 	for _, f := range placed {
 		var last uint64
-		if err := r.RestoreFile(ctx, p.object, f.File, f.Path, force, func(_, n uint64) { last = n }); err != nil {
+		warnings, err := r.RestorePlaced(ctx, p.object, f, force, func(_, n uint64) { last = n })
+		if err != nil {
 			if errors.Is(err, os.ErrExist) {
 				return refused(fmt.Errorf("%w; --force restores over it", err))
 			}
 			return err
 		}
-		size, written = size+f.File.SizeBytes, written+last
+		size, written, warned = size+f.Size(), written+last, append(warned, warnings...)
 		v.app.say("%s", f.Path)
+		for _, w := range warnings {
+			v.app.say("warning: %s", w)
+		}
 	}
 	if v.app.format == "json" {
-		return v.app.printJSON(v.app.out, map[string]any{"result": map[string]any{"point": p.Path, "sizeBytes": size, "writtenBytes": written}})
+		return v.app.printJSON(v.app.out, map[string]any{"result": map[string]any{"point": p.Path, "sizeBytes": size, "writtenBytes": written, "warnings": warned}})
 	}
 	_, err = fmt.Fprintf(v.app.out, "restored %s, %s written, in %.1f s; every chunk's name compared\n", human(size), human(written), time.Since(start).Seconds())
 	return err

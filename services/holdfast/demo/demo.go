@@ -1,11 +1,10 @@
-// Package demo is the whole walk on three small machines, each step shown and
-// checked: what it says was seen, and it fails where it was not.
+// Package demo is the whole walk on three small machines of a vCenter, each step
+// shown and checked: what it says was seen, and it fails where it was not. The
+// vCenter is the demo's own, and behaves: see ops/standalone/vcenter.
 package demo
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -39,11 +38,10 @@ const (
 // walk is a demo under way.
 type walk struct {
 	Options
-	machines []machine
-	spare    *pool
-	run      house.RunFile
-	step     int
-	began    time.Time
+	*fleet
+	run   house.RunFile
+	step  int
+	began time.Time
 }
 
 // Run walks. Its error is the first thing that was not as it must be.
@@ -52,11 +50,12 @@ func Run(ctx context.Context, o Options) error {
 	if err := w.prepare(); err != nil {
 		return err
 	}
+	defer w.Close()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ready, ended := make(chan house.RunFile, 1), make(chan error, 1)
 	go func() {
-		ended <- up.Up(ctx, up.Options{Data: w.data(), Images: []string{w.images()}, K: shardsK, M: shardsM, Say: io.Discard, Log: o.Log, Blind: o.Blind,
+		ended <- up.Up(ctx, up.Options{Data: w.data(), VCenter: w.door(), K: shardsK, M: shardsM, Say: io.Discard, Log: o.Log, Blind: o.Blind,
 			Ready: func(r house.RunFile) { ready <- r }})
 	}()
 	select {
@@ -78,7 +77,8 @@ func Run(ctx context.Context, o Options) error {
 	if err := w.cold(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	w.say("\nAll is equal, after %s. The data folder is %s: holdfast up --data %s goes on from here.", time.Since(w.began).Round(time.Second), w.data(), w.data())
+	w.say("\nAll is equal, after %s. To go on from here: holdfast vcenter --dir %s, and beside it holdfast up --data %s",
+		time.Since(w.began).Round(time.Second), w.fleet.Dir, w.data())
 	return nil
 }
 
@@ -89,8 +89,12 @@ func ledgerWord(r house.RunFile) string {
 	return "ClickHouse at " + r.Ledger.Addr
 }
 
-func (w *walk) data() string   { return filepath.Join(w.Data, "data") }
-func (w *walk) images() string { return filepath.Join(w.Data, "machines") }
+func (w *walk) data() string { return filepath.Join(w.Data, "data") }
+
+// door is how the service gets into the vCenter.
+func (w *walk) door() up.VCenter {
+	return up.VCenter{URL: w.URL(), User: w.User, PasswordFile: filepath.Join(w.Data, "password"), Thumbprint: w.Thumbprint()}
+}
 
 func (w *walk) say(format string, a ...any) { fmt.Fprintf(w.Out, format+"\n", a...) }
 
@@ -119,50 +123,12 @@ func (w *walk) prepare() error {
 		return err
 	}
 	var err error
-	if w.machines, w.spare, err = makeMachines(w.images()); err != nil {
+	if w.fleet, err = openFleet(w.Data); err != nil {
 		return fmt.Errorf("make machines: %w", err)
 	}
-	w.did("three machines, each a 256 MiB disk with an ext4 file system made of this computer's files, and a descriptor")
-	return nil
-}
-
-// equal compares what was restored with a machine, byte by byte.
-func (w *walk) equal(m machine, dir string) error {
-	for _, name := range []string{"disk0.raw", "domain.xml"} {
-		a, b := filepath.Join(w.images(), m.name, name), filepath.Join(dir, name)
-		if err := sameBytes(a, b); err != nil {
-			return fmt.Errorf("restored %s: %w", m.name, err)
-		}
-	}
-	return nil
-}
-
-func sameBytes(a, b string) error {
-	fa, err := os.Open(a)
-	if err != nil {
+	if err := os.WriteFile(w.door().PasswordFile, []byte(w.Password+"\n"), 0o600); err != nil {
 		return err
 	}
-	defer fa.Close()
-	fb, err := os.Open(b)
-	if err != nil {
-		return err
-	}
-	defer fb.Close()
-	bufA, bufB := make([]byte, 1<<20), make([]byte, 1<<20)
-	for at := int64(0); ; {
-		n, errA := io.ReadFull(fa, bufA)
-		m, errB := io.ReadFull(fb, bufB)
-		if n != m || !bytes.Equal(bufA[:n], bufB[:m]) {
-			return fmt.Errorf("%s and %s differ within 1 MiB of byte %d", a, b, at)
-		}
-		at += int64(n)
-		if errA != nil || errB != nil {
-			if end(errA) && end(errB) {
-				return nil
-			}
-			return errors.Join(errA, errB)
-		}
-	}
+	w.did("a vCenter at %s with three machines that run, each on a 256 MiB disk with an ext4 file system made of this computer's files", w.URL())
+	return nil
 }
-
-func end(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }

@@ -1,109 +1,157 @@
 package demo
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strings"
+
+	"github.com/holdfast-backup/holdfast/ops/standalone/vcenter"
 )
 
-// machine is one of the demo's: a disk with a real file system and a descriptor.
+// machine is one of the demo's: a guest in the demo vCenter, and a copy of its
+// disk to compare with.
 type machine struct {
-	name string
-	disk string // path of its image
+	name, id string
+	truth    string // path of a raw image: what the guest's disk holds
 }
 
 const (
-	diskBytes  = 256 << 20 // sparse: about a third is used
-	commonMax  = 48 << 20  // what all three have
-	ownMax     = 20 << 20  // what each has alone
-	changeMax  = 6 << 20   // what a day adds to one of them
-	fileMin    = 4 << 10
-	fileMax    = 2 << 20
-	descriptor = `<domain type='kvm'>
-  <name>%[1]s</name>
-  <memory unit='MiB'>2048</memory>
-  <devices><disk type='file'><source file='disk0.raw'/><target dev='vda'/></disk></devices>
-  <!-- %[2]s -->
-</domain>
-`
+	fleetSize = 3
+	diskBytes = 256 << 20 // sparse: about a third is used
+	commonMax = 48 << 20  // what all three have
+	ownMax    = 20 << 20  // what each has alone
+	changeMax = 2 << 20   // what a day adds to each
+	fileMin   = 4 << 10
+	fileMax   = 2 << 20
+	blockSize = 64 << 10
 )
 
-// makeMachines makes three machines below dir of files that this computer has.
-// A share of their files is common, as it is in any fleet.
-func makeMachines(dir string) (all []machine, spare *pool, err error) {
-	files := newPool()
-	common, err := files.take(commonMax, "/usr/share/common")
+// fleet is the demo vCenter and its machines.
+type fleet struct {
+	*vcenter.VCenter
+	dir      string
+	machines []machine
+	spare    *pool
+}
+
+// openFleet starts a vCenter below dir, with three machines made of files that this
+// computer has. A share of their files is common, as it is in any fleet.
+func openFleet(dir string) (*fleet, error) {
+	f := &fleet{dir: dir, spare: newPool()}
+	common, err := f.spare.take(commonMax, "/usr/share/common")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	for _, name := range []string{"web-01", "web-02", "db-01"} {
-		own, err := files.take(ownMax, "/srv/"+name)
+	if err := os.MkdirAll(filepath.Join(dir, "truth"), 0o755); err != nil {
+		return nil, err
+	}
+	if f.VCenter, err = vcenter.Start(vcenter.Options{Dir: filepath.Join(dir, "vcenter")}); err != nil {
+		return nil, err
+	}
+	for _, name := range [fleetSize]string{"web-01", "web-02", "db-01"} {
+		if err := f.add(name, common); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("machine %s: %w", name, err)
+		}
+	}
+	return f, nil
+}
+
+func (f *fleet) add(name string, common []content) error {
+	own, err := f.spare.take(ownMax, "/srv/"+name)
+	if err != nil {
+		return err
+	}
+	m := machine{name: name, truth: filepath.Join(f.dir, "truth", name+".raw")}
+	if err := makeDisk(m.truth, name, diskBytes, append(append([]content{}, common...), own...)); err != nil {
+		return err
+	}
+	disk, err := os.Open(m.truth)
+	if err != nil {
+		return err
+	}
+	defer disk.Close()
+	m.id, err = f.Add(vcenter.Machine{Name: name, Folder: "demo", On: true, Tracking: true,
+		Disks: []vcenter.Disk{{Size: diskBytes, Content: io.NewSectionReader(disk, 0, diskBytes)}}})
+	f.machines = append(f.machines, m)
+	return err
+}
+
+// day lets each guest write new files into its file system, and returns their size.
+func (f *fleet) day() (n int64, err error) {
+	for _, m := range f.machines {
+		files, err := f.spare.take(changeMax, "/var/lib/today")
 		if err != nil {
-			return nil, nil, err
+			return n, err
 		}
-		m := machine{name, filepath.Join(dir, name, "disk0.raw")}
-		if err := os.MkdirAll(filepath.Dir(m.disk), 0o755); err != nil {
-			return nil, nil, err
+		if err := f.write(m, files); err != nil {
+			return n, fmt.Errorf("guest of %s: %w", m.name, err)
 		}
-		if err := makeDisk(m.disk, name, diskBytes, append(append([]content{}, common...), own...)); err != nil {
-			return nil, nil, err
-		}
-		text := fmt.Sprintf(descriptor, name, strings.Repeat("holdfast ", 420))
-		if err := os.WriteFile(filepath.Join(dir, name, "domain.xml"), []byte(text), 0o644); err != nil {
-			return nil, nil, err
-		}
-		all = append(all, m)
-	}
-	return all, files, nil
-}
-
-// pool hands out files of this computer, each once.
-type pool struct {
-	paths []string
-	sizes []int64
-	next  int
-}
-
-// newPool looks for readable files of ordinary size where every Unix has some.
-func newPool() *pool {
-	p := &pool{}
-	enough := int64(commonMax+3*ownMax+4*changeMax) * 2
-	for _, root := range []string{"/usr/share", "/usr/lib", "/usr/bin", "/usr/local", "/etc"} {
-		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return nil // not for us: there are others
+		for _, c := range files {
+			if st, err := os.Stat(c.from); err == nil {
+				n += st.Size()
 			}
-			st, err := d.Info()
-			if err != nil || st.Size() < fileMin || st.Size() > fileMax {
-				return nil
-			}
-			p.paths, p.sizes = append(p.paths, path), append(p.sizes, st.Size())
-			if enough -= st.Size(); enough < 0 {
-				return filepath.SkipAll
-			}
-			return nil
-		})
-		if err != nil || enough < 0 {
-			break
 		}
 	}
-	return p
+	return n, nil
 }
 
-// take returns files of about max bytes in all, to lie below dir.
-func (p *pool) take(max int64, dir string) (files []content, err error) {
-	for left := max; left > 0; p.next++ {
-		if p.next == len(p.paths) {
-			if len(files) == 0 {
-				return nil, errors.New("this computer has too few files to make machines of")
-			}
-			return files, nil
-		}
-		left -= p.sizes[p.next]
-		files = append(files, content{p.paths[p.next], fmt.Sprintf("%s/%d-%s", dir, p.next, filepath.Base(p.paths[p.next]))})
+// write adds files to a copy of the disk, and has the guest write what that changed.
+func (f *fleet) write(m machine, files []content) error {
+	next := m.truth + ".next"
+	if out, err := exec.Command("cp", "--sparse=always", m.truth, next).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy %s: %w: %s", m.truth, err, out)
 	}
-	return files, nil
+	if err := changeDisk(next, files); err != nil {
+		return err
+	}
+	now, err := os.Open(next)
+	if err != nil {
+		return err
+	}
+	defer now.Close()
+	guest := f.Disk(m.id, 0)
+	err = differences(now, guest, diskBytes, func(p []byte, off int64) error {
+		_, err := guest.WriteAt(p, off)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return os.Rename(next, m.truth)
+}
+
+// differences calls each with the blocks of a that b does not have.
+func differences(a, b io.ReaderAt, size int64, each func(p []byte, off int64) error) error {
+	p, q := make([]byte, blockSize), make([]byte, blockSize)
+	for off := int64(0); off < size; off += blockSize {
+		n := min(blockSize, size-off)
+		if _, err := a.ReadAt(p[:n], off); err != nil {
+			return err
+		}
+		if _, err := b.ReadAt(q[:n], off); err != nil {
+			return err
+		}
+		if !bytes.Equal(p[:n], q[:n]) {
+			if err := each(p[:n], off); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// equal compares a disk with the machine's, byte by byte.
+func (m machine) equal(disk io.ReaderAt, what string) error {
+	truth, err := os.Open(m.truth)
+	if err != nil {
+		return err
+	}
+	defer truth.Close()
+	return differences(truth, disk, diskBytes, func(_ []byte, off int64) error {
+		return fmt.Errorf("%s is not the disk of %s: they differ within %d bytes of byte %d", what, m.name, blockSize, off)
+	})
 }

@@ -26,28 +26,17 @@ func (w *walk) live(ctx context.Context) error {
 	if full.Known == 0 {
 		return fmt.Errorf("full backup: the machines share files, and none was found twice")
 	}
-	changed, err := w.change()
+	changed, err := w.day()
 	if err != nil {
 		return err
 	}
 	w.did("a day passes: the guests write %s of new files into their file systems", human(uint64(changed)))
-	second, err := w.backup(ctx)
-	if err != nil {
-		return fmt.Errorf("second backup: %w", err)
-	}
-	if second.Inherited == 0 || second.Stored*2 > full.Stored {
-		return fmt.Errorf("second backup: %s stored and %s inherited: it is no incremental", human(second.Stored), human(second.Inherited))
-	}
-	w.did("incremental backup: %s exported, %s new, %s stored (%.1f %% of the full); the rest is inherited",
-		human(second.Read), human(second.Fresh), human(second.Stored), 100*float64(second.Stored)/float64(full.Stored))
-	to := filepath.Join(w.data(), "restored", "by-service")
-	if _, err := w.Run(ctx, "restore", w.machines[0].name, "--to", to); err != nil {
-		return fmt.Errorf("restore through the service: %w", err)
-	}
-	if err := w.equal(w.machines[0], to); err != nil {
+	if err := w.incremental(ctx, full); err != nil {
 		return err
 	}
-	w.did("%s restored through the service: equal, byte by byte", w.machines[0].name)
+	if err := w.back(ctx); err != nil {
+		return err
+	}
 	if err := w.ledger(ctx); err != nil {
 		return err
 	}
@@ -104,23 +93,69 @@ func (w *walk) backup(ctx context.Context) (sum schemas.BackupBytes, err error) 
 	return sum, nil
 }
 
-// change writes new files into each machine's file system.
-func (w *walk) change() (n int64, err error) {
-	for _, m := range w.machines {
-		files, err := w.spare.take(changeMax/int64(len(w.machines)), "/var/lib/today")
-		if err != nil {
-			return n, err
-		}
-		if err := changeDisk(m.disk, files); err != nil {
-			return n, err
-		}
-		for _, f := range files {
-			if st, err := os.Stat(f.from); err == nil {
-				n += st.Size()
-			}
+// tolerance is how much more than what change tracking named may be read at the
+// source: areas are rounded out to the grid of the vault.
+const tolerance = 1.1
+
+// incremental backs up what changed, and holds what was read at the vCenter to what
+// its change tracking named.
+func (w *walk) incremental(ctx context.Context, full schemas.BackupBytes) error {
+	before := w.Counters()
+	second, err := w.backup(ctx)
+	if err != nil {
+		return fmt.Errorf("second backup: %w", err)
+	}
+	if second.Inherited == 0 || second.Stored*2 > full.Stored {
+		return fmt.Errorf("second backup: %s stored and %s inherited: it is no incremental", human(second.Stored), human(second.Inherited))
+	}
+	after := w.Counters()
+	named, read := after.Named-before.Named, after.Folder+after.NFC-before.Folder-before.NFC
+	if named == 0 || float64(read) > tolerance*float64(named) {
+		return fmt.Errorf("second backup: %d bytes read at the vCenter, of %d that its change tracking named", read, named)
+	}
+	if len(after.Open) > 0 {
+		return fmt.Errorf("second backup: snapshots are left at the vCenter: %v", after.Open)
+	}
+	w.did("incremental backup: change tracking named %s, %s read at the vCenter (%.2f times), %s new, %s stored (%.1f %% of the full); the rest is inherited, and no snapshot is left",
+		human(uint64(named)), human(uint64(read)), float64(read)/float64(named), human(second.Fresh), human(second.Stored), 100*float64(second.Stored)/float64(full.Stored))
+	return nil
+}
+
+// back brings one machine back into the vCenter, under another name.
+func (w *walk) back(ctx context.Context) error {
+	m := w.machines[0]
+	out, err := w.Run(ctx, "restore", m.name, "--to-source", "vcenter", "--name", m.name+"-back", "-o", "json")
+	if err != nil {
+		return fmt.Errorf("restore into the vCenter: %w", err)
+	}
+	end, err := restored(out)
+	if err != nil {
+		return err
+	}
+	if end.Machine == nil {
+		return fmt.Errorf("restore into the vCenter: it is not said which machine came of it: %s", out)
+	}
+	if err := m.equal(w.Disk(end.Machine.ID, 0), end.Machine.Path()); err != nil {
+		return err
+	}
+	w.did("%s restored into the vCenter as %s-back: its disk is equal, byte by byte", m.name, m.name)
+	return nil
+}
+
+func restored(out []byte) (end schemas.RestoreCompleted, err error) {
+	var line struct{ Result *schemas.RestoreCompleted }
+	for text := range strings.Lines(string(out)) {
+		if strings.HasPrefix(text, `{"result"`) {
+			err = json.Unmarshal([]byte(text), &line)
 		}
 	}
-	return n, nil
+	if err == nil && line.Result == nil {
+		err = fmt.Errorf("restore: no result in %s", out)
+	}
+	if err != nil {
+		return end, err
+	}
+	return *line.Result, nil
 }
 
 // places is what ClickHouse is asked: the distinct places of each outcome. A page
@@ -181,16 +216,36 @@ func (w *walk) cold(ctx context.Context) error {
 		}
 	}
 	w.did("everything is stopped, and %d of %d targets are wiped", shardsM, len(w.run.Vault))
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("stop the vCenter: %w", err)
+	}
 	for _, m := range w.machines {
 		to := filepath.Join(w.Data, "restored", m.name)
-		if _, err := w.Run(ctx, "vault", "--at", filepath.Join(w.data(), "vault"), "restore", m.name, "--to", to); err != nil {
-			return fmt.Errorf("restore from vault and key alone: %w", err)
+		if err := w.alone(ctx, m.name, "--to", to); err != nil {
+			return err
 		}
-		if err := w.equal(m, to); err != nil {
+		if err := m.equalFolder(to); err != nil {
 			return err
 		}
 	}
-	w.did("all three machines restored from vault and key alone: equal, byte by byte")
+	w.did("all three machines restored as raw disks from vault and key alone: equal, byte by byte")
+	m, to := w.machines[len(w.machines)-1], filepath.Join(w.Data, "restored", "ova")
+	if err := w.alone(ctx, m.name, "--to", to, "--as", "ova"); err != nil {
+		return err
+	}
+	packed, err := m.equalOVA(to)
+	if err != nil {
+		return err
+	}
+	w.did("%s restored as an OVA from vault and key alone: a VMDK of %s, whose disk is equal, byte by byte", m.name, human(uint64(packed)))
+	return nil
+}
+
+// alone restores with nothing but the vault and its key.
+func (w *walk) alone(ctx context.Context, args ...string) error {
+	if _, err := w.Run(ctx, append([]string{"vault", "--at", filepath.Join(w.data(), "vault"), "restore"}, args...)...); err != nil {
+		return fmt.Errorf("restore from vault and key alone: %w", err)
+	}
 	return nil
 }
 

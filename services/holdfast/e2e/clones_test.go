@@ -67,8 +67,13 @@ func TestDisksOfEverySize(t *testing.T) {
 	files["odd.raw"] = changed
 	// The digests of a base lie in staging, which may be lost: all is read then.
 	u.must(os.RemoveAll(u.data + "/staging/pages"))
+	u.must(os.Remove(u.images + "/odd/zero.raw"))
+	delete(files, "zero.raw")
 	if ends = u.ends("odd"); len(ends) != 1 || ends[0].Status != "completed" || ends[0].Bytes.Inherited != 0 || !strings.Contains(ends[0].FullReason, "not known") {
 		t.Fatalf("without the digests of the base: %s %+v", names(ends), ends)
+	}
+	if said := strings.Join(ends[0].Warnings, "; "); !strings.Contains(said, `"zero.raw"`) || !strings.Contains(said, "gone from the machine") {
+		t.Errorf("a disk that vanished: warnings %q", said)
 	}
 	to := u.data + "/restored/odd"
 	u.done("restore", "odd", "--to", to)

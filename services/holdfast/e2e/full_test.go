@@ -115,7 +115,6 @@ func TestFullDisks(t *testing.T) {
 		}
 	}
 
-	from = u.logged()
 	job = strings.TrimSpace(u.done("backup", "logged"))
 	data.left(0)
 	names := filepath.Join(t.TempDir(), "names") // an order too long for what a page has left

@@ -77,7 +77,8 @@ func (u *under) up(o up.Options) {
 	u.t.Helper()
 	log, err := os.Create(u.log)
 	u.must(err)
-	o.Data, o.Images, o.K, o.M, o.Say, o.Log = u.data, []string{u.images}, 2, 1, log, watch.Logger(log, slog.LevelInfo)
+	o = u.options(o)
+	o.Say, o.Log = log, watch.Logger(log, slog.LevelInfo)
 	if u.lines != "" {
 		_, err := up.Configure(o)
 		u.must(err)
@@ -110,11 +111,19 @@ func (u *under) up(o up.Options) {
 	}
 }
 
+// options are those of every house under test, where a test does not say others.
+func (u *under) options(o up.Options) up.Options {
+	o.Data, o.K, o.M = u.data, 2, 1
+	if u.images != "" {
+		o.Images = []string{u.images}
+	}
+	return o
+}
+
 // configure writes the configuration that up would, with changes.
 func (u *under) configure(o up.Options, oldNew ...string) {
 	u.t.Helper()
-	o.Data, o.Images, o.K, o.M = u.data, []string{u.images}, 2, 1
-	_, err := up.Configure(o)
+	_, err := up.Configure(u.options(o))
 	u.must(err)
 	file := filepath.Join(u.data, "holdfast.yaml")
 	b, err := os.ReadFile(file)

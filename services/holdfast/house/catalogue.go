@@ -92,14 +92,16 @@ func openExporter(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	sources, err := Sources(p.Conf)
+	sources, err := p.sources()
 	if err != nil {
 		return nil, err
 	}
 	d := exporter.Deps{Sources: map[string]exporter.Provider{}, Grid: uint32(p.Conf.Vault.Grid)}
 	for _, s := range p.Conf.Sources {
 		d.Sources[s.Name] = exporter.Provider{Source: sources[s.Name], Share: share, ShareBytes: uint64(p.Conf.Staging[0].Size),
-			WindowBytes: uint64(p.Conf.Staging[0].Window), Snapshots: uint32(s.Limits.Snapshots), Every: time.Duration(s.Every)}
+			WindowBytes: uint64(p.Conf.Staging[0].Window), Every: time.Duration(s.Every), CheckOneIn: s.CheckEvery(), Limits: exporter.Limits{
+				Snapshots: uint32(s.Limits.Snapshots), PerHost: uint32(s.Limits.PerHost),
+				PerDatastore: uint32(s.Limits.PerDatastore), Connections: uint32(s.Limits.Connections)}}
 	}
 	return one(exporter.Stage(c, d)), nil
 }
@@ -205,7 +207,7 @@ func openAuditor(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return one(auditor.Stage(c, auditor.Deps{Vault: v, Writer: w, Reader: r, MapKey: ring.Map})), nil
+	return one(auditor.Stage(c, auditor.Deps{Vault: v, Writer: w, Reader: r, MapKey: ring.Map, Lied: p.lied})), nil
 }
 
 func openRestorer(p *Parts) ([]stage.Stage, error) {
@@ -225,7 +227,11 @@ func openRestorer(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return one(restorer.Stage(c, restorer.Deps{Vault: v, Reader: r, Roots: p.Conf.Restore.Roots})), nil
+	sources, err := p.destinations()
+	if err != nil {
+		return nil, err
+	}
+	return one(restorer.Stage(c, restorer.Deps{Vault: v, Reader: r, Roots: p.Conf.Restore.Roots, Sources: sources})), nil
 }
 
 func openCollector(p *Parts) ([]stage.Stage, error) {

@@ -14,9 +14,9 @@ import (
 	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/ledger"
 	"github.com/holdfast-backup/holdfast/libs/source"
-	"github.com/holdfast-backup/holdfast/libs/source/images"
 	"github.com/holdfast-backup/holdfast/libs/staging"
 	"github.com/holdfast-backup/holdfast/libs/vault"
+	"github.com/holdfast-backup/holdfast/libs/watch"
 )
 
 // Parts are what stages are made of, each opened once, when the first stage asks
@@ -26,7 +26,8 @@ type Parts struct {
 	Log  *slog.Logger
 
 	ctx     context.Context
-	gauge   func(name, help string, value func() float64) // in the registry of the process that runs
+	sourced bool           // sources were opened
+	metrics *watch.Metrics // of the process that runs; nil: none
 	targets func() ([]vault.Target, error)
 	vault   func() (*vault.Vault, error)
 	writer  func() (*vault.Writer, error)
@@ -34,6 +35,7 @@ type Parts struct {
 	sealed  func() (*staging.Sealed, error)
 	private func() (*vault.Ring, error)
 	ledger  func() (*ledger.Ledger, error)
+	sources func() (map[string]source.Source, error)
 }
 
 // NewParts opens nothing. ctx bounds the opening of parts, not their life.
@@ -56,13 +58,37 @@ func NewParts(ctx context.Context, c *conf.Config, log *slog.Logger) *Parts {
 	})
 	p.private = sync.OnceValues(p.openPrivate)
 	p.ledger = sync.OnceValues(p.openLedger)
+	p.sources = sync.OnceValues(func() (map[string]source.Source, error) {
+		p.sourced = true
+		return Sources(c, log)
+	})
 	return p
+}
+
+// gauge registers a limit's gauge with the process that runs.
+func (p *Parts) gauge(name, help string, value func() float64) {
+	if p.metrics != nil {
+		p.metrics.Gauge(name, help, value)
+	}
 }
 
 // Close ends what lives on its own.
 func (p *Parts) Close() {
+	if p.sourced {
+		if all, err := p.sources(); err == nil {
+			if err := CloseSources(all); err != nil {
+				p.Log.Warn("close sources", "err", err)
+			}
+		}
+	}
 	if w, err := p.writer(); err == nil {
 		w.Close()
+	}
+}
+
+func (p *Parts) lied(source string, places uint64) {
+	if p.metrics != nil {
+		p.metrics.Lied.WithLabelValues(source).Add(float64(places))
 	}
 }
 
@@ -180,19 +206,6 @@ func OpenKeys(ctx context.Context, v *vault.Vault, pass []byte) (*vault.Ring, er
 		errs = append(errs, fmt.Errorf("%s: %w", name, err))
 	}
 	return nil, fmt.Errorf("keys of vault %s: %w", v, errors.Join(errs...))
-}
-
-// Sources opens the sources of the configuration.
-func Sources(c *conf.Config) (map[string]source.Source, error) {
-	all := map[string]source.Source{}
-	for _, s := range c.Sources {
-		opened, err := images.Open(s.Path, images.Options{Pre: s.Pre, Post: s.Post})
-		if err != nil {
-			return nil, fmt.Errorf("source %s: %w", s.Name, err)
-		}
-		all[s.Name] = opened
-	}
-	return all, nil
 }
 
 // dir is a folder of this process's own below data, made if it is not there.

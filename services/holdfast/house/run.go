@@ -22,7 +22,7 @@ func Run(ctx context.Context, p *Parts, services []Service, kafka stage.Reach, m
 	if err := Check(p.Conf); err != nil {
 		return err
 	}
-	p.gauge = m.Gauge
+	p.metrics = m
 	var stages []stage.Stage
 	for _, s := range services {
 		opened, err := s.open(p)

@@ -26,7 +26,7 @@ func Configure(o Options) (*conf.Config, error) {
 	_, err := os.Stat(path)
 	switch {
 	case err == nil:
-		if len(o.Images)+len(o.Targets) > 0 {
+		if len(o.Images)+len(o.Targets) > 0 || o.VCenter != (VCenter{}) {
 			if err := same(path, o); err != nil {
 				return nil, err
 			}
@@ -55,8 +55,14 @@ func same(path string, o Options) error {
 		return err
 	}
 	var sources, targets []string
+	vcenter := VCenter{}
 	for _, s := range c.Sources {
-		sources = append(sources, s.Path)
+		switch {
+		case s.Kind == "images":
+			sources = append(sources, s.Path)
+		case vcenter == VCenter{} || s.URL == o.VCenter.URL:
+			vcenter = VCenter{s.URL, s.User, s.PasswordFile, s.Thumbprint}
+		}
 	}
 	for _, t := range c.Vault.Targets {
 		targets = append(targets, t.Path)
@@ -69,7 +75,17 @@ func same(path string, o Options) error {
 			return fmt.Errorf("%s is %v, and %s says %v: edit the file, or leave the option away", x.flag, x.got, path, x.want)
 		}
 	}
+	if v := o.VCenter.absolute(); v != (VCenter{}) && v != vcenter {
+		return fmt.Errorf("--vcenter is %+v, and %s says %+v: edit the file, or leave the options away", v, path, vcenter)
+	}
 	return nil
+}
+
+func (v VCenter) absolute() VCenter {
+	if v.PasswordFile != "" {
+		v.PasswordFile = absolute([]string{v.PasswordFile})[0]
+	}
+	return v
 }
 
 func absolute(paths []string) (abs []string) {
@@ -128,19 +144,37 @@ func skeleton(o Options) (string, error) {
 	say("# Whoever has the passphrase and k targets can read every backup.")
 	say("keys: {dir: keys, passphrase_file: keys/passphrase}")
 	say("")
-	if images := absolute(o.Images); len(images) > 0 {
-		say("sources:")
-		for i, path := range images {
-			say("  - {name: %s, kind: images, path: %s}", sourceName(i), quote(path))
-		}
-	} else {
-		say("# sources:")
-		say("#   - {name: images, kind: images, path: /srv/vms}")
-	}
+	sources(o, say)
 	say("")
 	say("# The service restores below these folders only.")
 	say("restore: {roots: [restored]}")
 	return b.String(), nil
+}
+
+// sources is the section of those that options name, or what it could be.
+func sources(o Options, say func(format string, a ...any)) {
+	v := o.VCenter.absolute()
+	if len(o.Images) == 0 && v == (VCenter{}) {
+		say("# sources:")
+		say("#   - {name: images, kind: images, path: /srv/vms}")
+		say("#   - {name: vcenter, kind: vsphere, url: https://vcenter.example.org, user: holdfast@vsphere.local, password_file: /etc/holdfast/vcenter}")
+		return
+	}
+	say("sources:")
+	for i, path := range absolute(o.Images) {
+		say("  - {name: %s, kind: images, path: %s}", sourceName(i), quote(path))
+	}
+	if v == (VCenter{}) {
+		return
+	}
+	say("  - name: vcenter")
+	say("    kind: vsphere")
+	say("    url: %s", quote(v.URL))
+	say("    user: %s", quote(v.User))
+	say("    password_file: %s", quote(v.PasswordFile))
+	if v.Thumbprint != "" {
+		say("    thumbprint: %s", quote(v.Thumbprint))
+	}
 }
 
 func sourceName(i int) string {

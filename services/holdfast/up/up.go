@@ -24,6 +24,7 @@ import (
 type Options struct {
 	Data    string
 	Images  []string // folders of machines; only where there is no configuration yet
+	VCenter VCenter  // as Images
 	Targets []string // as Images; none: six folders below Data
 	K, M    int      // 0 and 0: 4+2, or by the number of targets
 	Port    int      // of Kafka; 0: that of last time, else 9092, else any
@@ -33,6 +34,9 @@ type Options struct {
 	// Ready is called once every stage works.
 	Ready func(house.RunFile)
 }
+
+// VCenter is a source for the first configuration.
+type VCenter struct{ URL, User, PasswordFile, Thumbprint string }
 
 // Up runs until ctx ends.
 func Up(ctx context.Context, o Options) error {

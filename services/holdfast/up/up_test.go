@@ -113,6 +113,10 @@ func TestBadStartsAreRefused(t *testing.T) {
 			t.Cleanup(f.close)
 		}},
 		{"images are not there", "no such file", func(t *testing.T, o *Options) { o.Images = []string{"/nowhere"} }},
+		{"vcenter without a user", "sources[1].user: is missing", func(t *testing.T, o *Options) { o.VCenter.URL = "https://vc.example.org" }},
+		{"password is not there", "sources[1].password_file: open /nowhere", func(t *testing.T, o *Options) {
+			o.VCenter = VCenter{"https://vc.example.org", "u", "/nowhere", ""}
+		}},
 		{"one folder twice", "is the folder of target", func(t *testing.T, o *Options) {
 			dir := t.TempDir()
 			o.Targets, o.K, o.M = []string{dir, dir + "/."}, 1, 1
@@ -207,5 +211,28 @@ func TestTheFileWins(t *testing.T) {
 	o.Targets = nil
 	if _, err := begin(t, o); err != nil {
 		t.Error(err)
+	}
+}
+
+// A vCenter that options name is in the first configuration, and no other may be
+// named later.
+func TestVCenterOfTheFirstConfiguration(t *testing.T) {
+	o := options(t)
+	secret := filepath.Join(t.TempDir(), "secret: #1")
+	put(t, secret, "p\n")
+	o.VCenter = VCenter{"https://vc.example.org", `dom\u "x"`, secret, strings.TrimSuffix(strings.Repeat("AB:", 32), ":")}
+	c, err := Configure(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.Sources[1]; len(c.Sources) != 2 || s.Kind != "vsphere" || (VCenter{s.URL, s.User, s.PasswordFile, s.Thumbprint}) != o.VCenter {
+		t.Errorf("configured is %+v", c.Sources)
+	}
+	if _, err := Configure(o); err != nil {
+		t.Errorf("the same again: %v", err)
+	}
+	o.VCenter.User = "other"
+	if _, err := Configure(o); err == nil || !strings.Contains(err.Error(), "--vcenter is") {
+		t.Errorf("another user: %v", err)
 	}
 }
