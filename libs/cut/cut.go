@@ -61,24 +61,20 @@ func CheckGrid(grid uint32) error {
 // not for concurrent use: each worker has its own.
 type Namer struct {
 	Digester
-	keyed *blake3.Hasher
+	names *blake3.Hasher
 }
 
 // NewNamer returns a Namer for a name key.
 func NewNamer(key [32]byte) *Namer {
-	h, err := blake3.NewKeyed(key[:])
-	if err != nil {
-		panic(fmt.Sprintf("cut: a name key of 32 bytes: %v", err))
-	}
-	return &Namer{NewDigester(), h}
+	return &Namer{NewDigester(DigestKey(key)), keyed(key)}
 }
 
 // Name is the name of the chunk that has this digest. Whoever is told digests can
 // name chunks without their bytes.
 func (n *Namer) Name(d Digest) (id ID) {
-	n.keyed.Reset()
-	n.keyed.Write(d[:])
-	n.keyed.Sum(id[:0])
+	n.names.Reset()
+	n.names.Write(d[:])
+	n.names.Sum(id[:0])
 	return id
 }
 

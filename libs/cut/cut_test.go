@@ -1,6 +1,7 @@
 package cut
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
@@ -20,13 +21,7 @@ func TestNamesAreKeyedDigests(t *testing.T) {
 	n := NewNamer(key)
 	for _, size := range []int{0, 1, 511, 8192, 65536, 65537, 1 << 20} {
 		b := noise(byte(size), size)
-		h, err := blake3.NewKeyed(key[:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum := blake3.Sum256(b)
-		h.Write(sum[:])
-		if want := ID(h.Sum(nil)); n.ID(b) != want {
+		if want := ID(keyedSum(t, key, keyedSum(t, DigestKey(key), b))); n.ID(b) != want {
 			t.Errorf("%d bytes: %s, want %s", size, n.ID(b), want)
 		}
 		if NewNamer([32]byte{1, 2, 4}).ID(b) == n.ID(b) {
@@ -119,7 +114,11 @@ func BenchmarkID(b *testing.B) {
 // Blocks are the places of a blob, and their digests name them; a digest of zeros
 // is that of so many zeros.
 func TestBlocksAreNamedByTheirDigests(t *testing.T) {
-	d, n := NewDigester(), NewNamer([32]byte{5})
+	key := [32]byte{5}
+	d, n := NewDigester(DigestKey(key)), NewNamer(key)
+	if DigestKey(key) == key || DigestKey(key) == DigestKey([32]byte{6}) {
+		t.Error("the digest key is no key of its own")
+	}
 	for _, size := range []int{0, 1, 4096, 4097, 3*4096 - 1} {
 		blob := noise(7, size)
 		sums := d.Blocks(nil, blob, 4096)
@@ -128,14 +127,24 @@ func TestBlocksAreNamedByTheirDigests(t *testing.T) {
 		}
 		for i := 0; i < size; i += 4096 {
 			plain := blob[i:min(i+4096, size)]
-			if sum := Digest(sums[i/4096*DigestBytes:]); n.Name(sum) != n.ID(plain) || sum != blake3.Sum256(plain) {
+			if sum := Digest(sums[i/4096*DigestBytes:]); n.Name(sum) != n.ID(plain) || !bytes.Equal(sum[:], keyedSum(t, DigestKey(key), plain)) {
 				t.Errorf("%d bytes: the block at %d has another name than its bytes", size, i)
 			}
 		}
 	}
 	for _, size := range []int{0, 1, 65536, 65537, 1 << 20} {
-		if d.Zeros(size) != blake3.Sum256(make([]byte, size)) {
+		if d.Zeros(size) != d.Digest(make([]byte, size)) {
 			t.Errorf("%d zeros have another digest", size)
 		}
 	}
+}
+
+func keyedSum(t *testing.T, key [32]byte, b []byte) []byte {
+	t.Helper()
+	h, err := blake3.NewKeyed(key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Write(b)
+	return h.Sum(nil)
 }

@@ -1,20 +1,44 @@
 package cut
 
-import "github.com/zeebo/blake3"
+import (
+	"fmt"
+
+	"github.com/zeebo/blake3"
+)
 
 // DigestBytes is the length of a digest.
 const DigestBytes = 32
 
-// Digest is the BLAKE3 of a place's or a chunk's bytes: what its name is made
-// from, what proves it, and what tells whether it changed.
+// Digest is the keyed BLAKE3 of a place's or a chunk's bytes: what its name is made
+// from, what proves it, and what tells whether it changed. Digests travel between
+// stages and lie beside staging, so they are keyed, too: nobody there can ask
+// whether a machine holds a known file.
 type Digest [DigestBytes]byte
+
+// digestContext is for BLAKE3's way of deriving keys. It is part of the format of names.
+const digestContext = "holdfast v1 digest key of chunks"
+
+// DigestKey is the digest key that belongs to a name key. Who has it can take
+// digests, and name nothing.
+func DigestKey(nameKey [32]byte) (key [32]byte) {
+	blake3.DeriveKey(digestContext, nameKey[:], key[:])
+	return key
+}
 
 // Digester takes digests. It reuses one hasher and is therefore not for
 // concurrent use.
 type Digester struct{ h *blake3.Hasher }
 
-// NewDigester returns a Digester.
-func NewDigester() Digester { return Digester{blake3.New()} }
+// NewDigester returns a Digester for a digest key.
+func NewDigester(key [32]byte) Digester { return Digester{keyed(key)} }
+
+func keyed(key [32]byte) *blake3.Hasher {
+	h, err := blake3.NewKeyed(key[:])
+	if err != nil {
+		panic(fmt.Sprintf("cut: a key of 32 bytes: %v", err))
+	}
+	return h
+}
 
 // Digest of plain, which it does not keep.
 func (d Digester) Digest(plain []byte) (sum Digest) {

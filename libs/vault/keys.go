@@ -6,10 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/holdfast-backup/holdfast/libs/cut"
 )
 
 // Key files, as SaveRing names them. Each stage gets the files of the keys that it
@@ -18,6 +21,7 @@ const (
 	NameFile   = "name.key"
 	MapFile    = "map.key"
 	PublicFile = "vault.pub"
+	DigestFile = "digest.key"
 )
 
 // keyFileMax bounds a key file: a public half of 1216 bytes takes 2.6 KB.
@@ -33,7 +37,7 @@ func SaveRing(r *Ring, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("save keys: %w", err)
 	}
-	for _, p := range []Part{NameKey, MapKey, PublicKey} {
+	for _, p := range []Part{NameKey, DigestKey, MapKey, PublicKey} {
 		if r.Need(p) != nil {
 			continue
 		}
@@ -44,19 +48,34 @@ func SaveRing(r *Ring, dir string) error {
 	return nil
 }
 
-// LoadRing reads from dir the parts needed: of NameKey, MapKey and PublicKey; with
-// none named, all three.
+// LoadRing reads from dir the parts needed: of NameKey, MapKey, PublicKey and
+// DigestKey; with none named, the first three. Whoever has the name key needs no
+// file of the digest key.
 func LoadRing(dir string, need ...Part) (*Ring, error) {
 	if len(need) == 0 {
 		need = []Part{NameKey, MapKey, PublicKey}
 	}
 	r := new(Ring)
 	for _, p := range need {
-		if err := r.Load(p, filepath.Join(dir, p.file())); err != nil {
+		err := r.Load(p, filepath.Join(dir, p.file()))
+		if p == DigestKey && errors.Is(err, fs.ErrNotExist) {
+			err = r.derive(dir, err)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
+}
+
+// derive takes the digest key from the name key, if that is in dir.
+func (r *Ring) derive(dir string, missing error) error {
+	var other Ring
+	if err := other.Load(NameKey, filepath.Join(dir, NameFile)); err != nil {
+		return missing
+	}
+	r.Digest = cut.DigestKey(other.Name)
+	return nil
 }
 
 // Load reads one part from its file. ErrTorn: the file is not whole. A file that
@@ -74,6 +93,8 @@ func (r *Ring) Load(p Part, path string) error {
 		r.Name = [32]byte(key)
 	case MapKey:
 		r.Map = [32]byte(key)
+	case DigestKey:
+		r.Digest = [32]byte(key)
 	case PublicKey:
 		if r.Public, err = kem.NewPublicKey(key); err != nil {
 			return fmt.Errorf("load the %s from %s: %w", p, path, err)
@@ -83,12 +104,12 @@ func (r *Ring) Load(p Part, path string) error {
 }
 
 func (p Part) file() string {
-	return [...]string{NameFile, MapFile, PublicFile, ""}[p]
+	return [...]string{NameFile, MapFile, PublicFile, "", DigestFile}[p]
 }
 
 // title is the first line of a part's file: what it is, and its version.
 func (p Part) title() string {
-	return "holdfast " + [...]string{"name key", "map key", "vault key, public half", ""}[p] + " v1"
+	return "holdfast " + [...]string{"name key", "map key", "vault key, public half", "", "digest key"}[p] + " v1"
 }
 
 func (p Part) size() int {
@@ -104,6 +125,8 @@ func (r *Ring) bytes(p Part) []byte {
 		return r.Name[:]
 	case MapKey:
 		return r.Map[:]
+	case DigestKey:
+		return r.Digest[:]
 	}
 	return r.Public.Bytes()
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/holdfast-backup/holdfast/libs/cut"
 )
 
 func sameKeys(a, b *Ring) bool {
@@ -133,4 +135,43 @@ func FuzzDecodeKey(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Who reads machines gets the digest key and not the name key; who has the name key
+// needs no file of the digest key.
+func TestDigestKeyFollowsFromTheNameKey(t *testing.T) {
+	r, err := NewRing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := SaveRing(r, dir); err != nil {
+		t.Fatal(err)
+	}
+	got := func() [32]byte {
+		t.Helper()
+		own, err := LoadRing(dir, DigestKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if own.Need(NameKey) == nil {
+			t.Error("who asked for the digest key got the name key")
+		}
+		return own.Digest
+	}
+	if d := got(); d != r.Digest || d != cut.DigestKey(r.Name) || d == r.Name {
+		t.Errorf("digest key %x", d)
+	}
+	if err := os.Rename(filepath.Join(dir, DigestFile), filepath.Join(dir, "away")); err != nil {
+		t.Fatal(err)
+	}
+	if got() != r.Digest {
+		t.Error("another digest key follows from the name key")
+	}
+	if err := os.Remove(filepath.Join(dir, NameFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadRing(dir, DigestKey); err == nil || !strings.Contains(err.Error(), DigestFile) {
+		t.Errorf("without either: %v", err)
+	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/argon2"
 
+	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/seal"
 )
 
@@ -148,6 +149,7 @@ func Unwrap(body, passphrase []byte) (*Ring, error) {
 		return nil, fmt.Errorf("wrapped keys of vault key %s: %w", w.Vault, err)
 	}
 	r := &Ring{Name: [32]byte(plain), Map: [32]byte(plain[32:]), Public: private.PublicKey(), Private: private}
+	r.Digest = cut.DigestKey(r.Name)
 	if r.ID() != w.Vault {
 		return nil, fmt.Errorf("wrapped keys of vault key %s: %w: the key within is %s", w.Vault, ErrWrongKey, r.ID())
 	}

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+
+	"github.com/holdfast-backup/holdfast/libs/cut"
 )
 
 // KeyID names a vault key: the first 16 bytes of the SHA-256 of its public half.
@@ -15,9 +17,11 @@ type KeyID [16]byte
 func (k KeyID) String() string { return hex.EncodeToString(k[:]) }
 
 // Ring is what a process holds of a vault's keys. What it does not hold is zero:
-// a chunker has only Name, a collector only Map, and nobody but a restorer Private.
+// an exporter has only Digest, a chunker Name, a collector Map, and nobody but a
+// restorer Private.
 type Ring struct {
 	Name    [32]byte        // names chunks
+	Digest  [32]byte        // takes the digests that names are made of; follows from Name
 	Map     [32]byte        // seals pages, points and pack tables
 	Public  hpke.PublicKey  // content keys of packs are sealed to it
 	Private hpke.PrivateKey // opens them
@@ -31,10 +35,11 @@ const (
 	MapKey
 	PublicKey
 	PrivateKey
+	DigestKey
 )
 
 func (p Part) String() string {
-	return [...]string{"name key", "map key", "public half of the vault key", "private half of the vault key"}[p]
+	return [...]string{"name key", "map key", "public half of the vault key", "private half of the vault key", "digest key"}[p]
 }
 
 // ErrNoKey means that a ring does not hold a key that the work needs.
@@ -58,6 +63,7 @@ func NewRing() (*Ring, error) {
 	r := &Ring{Public: private.PublicKey(), Private: private}
 	rand.Read(r.Name[:])
 	rand.Read(r.Map[:])
+	r.Digest = cut.DigestKey(r.Name)
 	return r, nil
 }
 
@@ -74,6 +80,8 @@ func (r *Ring) Need(parts ...Part) error {
 			held = r.Public != nil
 		case PrivateKey:
 			held = r.Private != nil
+		case DigestKey:
+			held = r.Digest != [32]byte{}
 		}
 		if !held {
 			return fmt.Errorf("%w: %s", ErrNoKey, p)

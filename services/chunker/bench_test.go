@@ -23,7 +23,7 @@ func staged(t testing.TB, share *staging.Share, places int, grid uint32) *schema
 		t.Fatal(err)
 	}
 	e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16), Attempt: 1, Epoch: 1}, SnapshotId: "s",
-		GridBytes: grid, FileBytes: uint64(len(blob)), Blob: ref, LengthBytes: uint32(len(blob)), Digests: cut.NewDigester().Blocks(nil, blob, grid)}
+		GridBytes: grid, FileBytes: uint64(len(blob)), Blob: ref, LengthBytes: uint32(len(blob)), Digests: cut.NewDigester(cut.DigestKey(key)).Blocks(nil, blob, grid)}
 	for no := range uint32(places / cut.PagePlaces) {
 		e.Pages = append(e.Pages, &schemas.ExtentPage{No: no, Data: ^uint64(0)})
 	}
@@ -37,7 +37,7 @@ func streamed(t testing.TB, share *staging.Share, bytes int) *schemas.ExtentExpo
 	if err := share.Read(t.Context(), e.Blob, blob, 0); err != nil {
 		t.Fatal(err)
 	}
-	e.GridBytes, e.FileBytes, e.Pages, e.Digests = 0, 0, []*schemas.ExtentPage{{}}, cut.NewDigester().Blocks(nil, blob, 0)
+	e.GridBytes, e.FileBytes, e.Pages, e.Digests = 0, 0, []*schemas.ExtentPage{{}}, cut.NewDigester(cut.DigestKey(key)).Blocks(nil, blob, 0)
 	return e
 }
 

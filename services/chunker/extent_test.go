@@ -54,7 +54,7 @@ func extent(t *rapid.T) (*schemas.ExtentExported, []byte) {
 			e.Pages = append(e.Pages, page)
 		}
 	}
-	e.LengthBytes, e.Digests = uint32(len(blob)), cut.NewDigester().Blocks(nil, blob, grid)
+	e.LengthBytes, e.Digests = uint32(len(blob)), cut.NewDigester(cut.DigestKey(key)).Blocks(nil, blob, grid)
 	return e, blob
 }
 
@@ -129,7 +129,7 @@ func TestStreamIsOnePage(t *testing.T) {
 		rng := rand.NewChaCha8([32]byte{seed})
 		rng.Read(blob)
 		clear(blob[1<<20 : 1<<20+int(seed)<<16]) // zeros of a stream are chunks too
-		e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Digests: cut.NewDigester().Blocks(nil, blob, 0), Blob: "l/b",
+		e := &schemas.ExtentExported{Run: &schemas.Run{Backup: make([]byte, 16), Lease: make([]byte, 16)}, Digests: cut.NewDigester(cut.DigestKey(key)).Blocks(nil, blob, 0), Blob: "l/b",
 			Pages: []*schemas.ExtentPage{{No: 7}}, LengthBytes: uint32(len(blob))}
 		if err := check(e); err != nil {
 			t.Fatal(err)

@@ -73,7 +73,7 @@ func BenchmarkRead(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer log.Close()
-		r := &reading{run: &schemas.Run{}, snap: snap, grid: cut.GridDefault, log: log, sink: out, now: time.Now, buf: buf, digester: cut.NewDigester(),
+		r := &reading{run: &schemas.Run{}, snap: snap, grid: cut.GridDefault, log: log, sink: out, now: time.Now, buf: buf, digester: cut.NewDigester([32]byte{}),
 			limits: limits{cut.ExtentBytes, cursorBytes, cursorExtents}, digest: base}
 		if base != nil {
 			r.base = out.files

@@ -153,7 +153,7 @@ func (x *exporting) all(ctx context.Context, snap source.Snapshot) (*schemas.Fin
 	if len(snap.Files()) == 0 {
 		return nil, source.Permanent(fmt.Errorf("machine %q: nothing to back up", x.order.Machine.Id))
 	}
-	r := &reading{run: x.run(), source: x.order.Machine.Source, snap: snap, grid: int64(x.deps.Grid), sink: x, now: x.env.Now, limits: x.limits}
+	r := &reading{run: x.run(), source: x.order.Machine.Source, snap: snap, grid: int64(x.deps.Grid), digests: x.deps.DigestKey, sink: x, now: x.env.Now, limits: x.limits}
 	if err := x.take(r); err != nil {
 		return nil, err
 	}

@@ -51,7 +51,8 @@ type reading struct {
 	now        func() time.Time
 	limits
 
-	buf        []byte // an extent and a page
+	buf        []byte   // an extent and a page
+	digests    [32]byte // the key
 	digester   cut.Digester
 	inherits   bool   // some file has a base
 	fullReason string // the first reason why a file of the base was read in full
@@ -62,7 +63,7 @@ func bufBytes(grid int64) int64 { return cut.ExtentBytes + grid*cut.PagePlaces }
 
 // all reads every file, beginning at the cursor.
 func (r *reading) all(ctx context.Context) error {
-	r.digester = cut.NewDigester()
+	r.digester = cut.NewDigester(r.digests)
 	for i, f := range r.snap.Files() {
 		if uint32(i) < r.from.GetFile() {
 			r.plan(f) // for what it says of the base

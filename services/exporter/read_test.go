@@ -450,4 +450,4 @@ func TestTornLogIsExportedAnew(t *testing.T) {
 	}
 }
 
-func digests(blob []byte) []byte { return cut.NewDigester().Blocks(nil, blob, testGrid) }
+func digests(blob []byte) []byte { return cut.NewDigester([32]byte{}).Blocks(nil, blob, testGrid) }

@@ -42,7 +42,7 @@ func (x *exporting) staged(ctx context.Context, n number, e *schemas.ExtentExpor
 	if b.Bytes == int64(e.LengthBytes) {
 		old := make([]byte, b.Bytes)
 		if err := x.p.Share.Read(ctx, b.Ref, old, 0); err == nil {
-			if bytes.Equal(cut.NewDigester().Blocks(nil, old, e.GridBytes), e.Digests) {
+			if bytes.Equal(cut.NewDigester(x.deps.DigestKey).Blocks(nil, old, e.GridBytes), e.Digests) {
 				return b.Ref, nil
 			}
 		}

@@ -41,6 +41,8 @@ func Default() Config { return Config{Readers: 8, Hunt: conf.Duration(time.Hour)
 type Deps struct {
 	Sources map[string]Provider // by name; every exporter of a region has all of the region's
 	Grid    uint32              // of the vault
+	// DigestKey takes the digests that chunks are named from; it names nothing.
+	DigestKey [32]byte
 }
 
 // Provider is one source, where its bytes go, and what protects it from us.

@@ -58,7 +58,7 @@ func (a *app) showKeys(ctx context.Context) error {
 	for _, k := range []struct {
 		file string
 		part vault.Part
-	}{{vault.NameFile, vault.NameKey}, {vault.MapFile, vault.MapKey}, {vault.PublicFile, vault.PublicKey}} {
+	}{{vault.NameFile, vault.NameKey}, {vault.DigestFile, vault.DigestKey}, {vault.MapFile, vault.MapKey}, {vault.PublicFile, vault.PublicKey}} {
 		state := "here"
 		if _, err := vault.LoadRing(cfg.Keys.Dir, k.part); os.IsNotExist(err) {
 			state = "not here"

@@ -96,7 +96,11 @@ func openExporter(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := exporter.Deps{Sources: map[string]exporter.Provider{}, Grid: uint32(p.Conf.Vault.Grid)}
+	ring, err := p.ring(vault.DigestKey)
+	if err != nil {
+		return nil, err
+	}
+	d := exporter.Deps{Sources: map[string]exporter.Provider{}, DigestKey: ring.Digest, Grid: uint32(p.Conf.Vault.Grid)}
 	for _, s := range p.Conf.Sources {
 		d.Sources[s.Name] = exporter.Provider{Source: sources[s.Name], Share: share, ShareBytes: uint64(p.Conf.Staging[0].Size),
 			WindowBytes: uint64(p.Conf.Staging[0].Window), Every: time.Duration(s.Every), CheckOneIn: s.CheckEvery(), Limits: exporter.Limits{
