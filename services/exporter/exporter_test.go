@@ -34,6 +34,7 @@ type house struct {
 	calm  bool // no more faults
 
 	zombies bool // members are cut off and come back
+	mixes   int  // leases of two snapshots
 }
 
 // course is one backup on its way: its attempts, one after another.
@@ -118,6 +119,9 @@ func (h *house) step() bool {
 				c.ended[string(lease)] = true
 				h.lease(c)
 			case h.mixed(files, extents, lease):
+				if h.mixes++; h.mixes > mixesMax {
+					h.T.Errorf("%d leases tell of two snapshots each: that is no accident", h.mixes)
+				}
 				h.end(c, schemas.Status_STATUS_UNSPECIFIED)
 			case h.finished(files, lease):
 				h.complete(c, files, extents)
@@ -161,6 +165,9 @@ func (h *house) finished(files []*schemas.FileExported, lease []byte) bool {
 	}
 	return false
 }
+
+// mixesMax is how many leases of a run may be mixed: one in 200 runs has one.
+const mixesMax = 2
 
 // mixed reports whether a lease tells of two snapshots. An exporter that was thought
 // dead may make one beside its successor; the auditor fails such an attempt, and so
