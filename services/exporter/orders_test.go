@@ -430,4 +430,12 @@ func TestWindow(t *testing.T) {
 	if left, _ := share.Blobs("l"); len(left) != 2 {
 		t.Errorf("blobs after one was freed: %v", left)
 	}
+	share.Put("l", "0-2-zombie", []byte("x")) // what an exporter that was thought dead staged
+	both, err := newWindow(share, "l", 3*block)
+	if err != nil || both.used != 3*block {
+		t.Errorf("with two blobs of an extent: %d bytes, %v", both.used, err)
+	}
+	if err := both.free(0, 2); err != nil || both.used != block {
+		t.Errorf("after both were freed: %d bytes, %v", both.used, err)
+	}
 }

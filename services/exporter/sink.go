@@ -35,16 +35,16 @@ func (x *exporting) extent(ctx context.Context, e *schemas.ExtentExported, blob 
 // cut alike, so it is used again: its record may be on its way, and two blobs of
 // one extent could fill a window that only their closing empties.
 func (x *exporting) staged(ctx context.Context, n number, e *schemas.ExtentExported) (string, error) {
-	b, ok := x.space.at(n)
-	if !ok {
-		return "", nil
-	}
-	if b.Bytes == int64(e.LengthBytes) {
+	for _, b := range x.space.at(n) {
+		if b.Bytes != int64(e.LengthBytes) {
+			continue
+		}
 		old := make([]byte, b.Bytes)
-		if err := x.p.Share.Read(ctx, b.Ref, old, 0); err == nil {
-			if bytes.Equal(cut.NewDigester(x.deps.DigestKey).Blocks(nil, old, e.GridBytes), e.Digests) {
-				return b.Ref, nil
-			}
+		if err := x.p.Share.Read(ctx, b.Ref, old, 0); err != nil {
+			continue
+		}
+		if bytes.Equal(cut.NewDigester(x.deps.DigestKey).Blocks(nil, old, e.GridBytes), e.Digests) {
+			return b.Ref, nil
 		}
 	}
 	return "", x.space.free(n.file, n.extent)

@@ -3,6 +3,7 @@ package exporter
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/holdfast-backup/holdfast/libs/staging"
@@ -21,20 +22,21 @@ type number struct {
 }
 
 // window is the space of one lease in staging: what is in it, and how much of
-// that there may be. An extent has one blob.
+// that there may be. An extent has one blob; or some, if an exporter that was
+// thought dead staged it beside its successor.
 type window struct {
 	share *staging.Share
 	max   int64
 
 	mu    sync.Mutex
 	used  int64
-	blobs map[number]staging.Blob
+	blobs map[number][]staging.Blob
 	freed chan struct{} // closed and made anew when something goes
 }
 
 // newWindow finds what the lease has in staging already.
 func newWindow(share *staging.Share, lease string, max int64) (*window, error) {
-	w := &window{share: share, max: max, blobs: map[number]staging.Blob{}, freed: make(chan struct{})}
+	w := &window{share: share, max: max, blobs: map[number][]staging.Blob{}, freed: make(chan struct{})}
 	all, err := share.Blobs(lease)
 	for _, b := range all {
 		var n number
@@ -50,14 +52,14 @@ func (w *window) add(n number, b staging.Blob) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.used += charge(b.Bytes)
-	w.blobs[n] = b
+	w.blobs[n] = append(w.blobs[n], b)
 }
 
-func (w *window) at(n number) (staging.Blob, bool) {
+// at are the blobs of an extent, which is told with any of them.
+func (w *window) at(n number) []staging.Blob {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	b, ok := w.blobs[n]
-	return b, ok
+	return slices.Clone(w.blobs[n])
 }
 
 // wait returns when a blob of so many bytes fits. One that is bigger than the
@@ -79,23 +81,29 @@ func (w *window) wait(ctx context.Context, bytes int64) error {
 	}
 }
 
-// free gives an extent's space back. It is the same twice.
+// free gives an extent's space back, all of it. It is the same twice.
 func (w *window) free(file uint32, extent uint64) error {
 	n := number{file, extent}
-	b, ok := w.at(n)
-	if !ok {
-		return nil
-	}
-	if err := w.share.Free(b.Ref); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if now, ok := w.blobs[n]; ok && now == b {
-		delete(w.blobs, n)
-		w.used -= charge(b.Bytes)
-		close(w.freed)
-		w.freed = make(chan struct{})
+	for _, b := range w.at(n) {
+		if err := w.share.Free(b.Ref); err != nil {
+			return err
+		}
+		w.drop(n, b)
 	}
 	return nil
+}
+
+func (w *window) drop(n number, b staging.Blob) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.Index(w.blobs[n], b)
+	if i < 0 {
+		return
+	}
+	if w.blobs[n] = slices.Delete(w.blobs[n], i, i+1); len(w.blobs[n]) == 0 {
+		delete(w.blobs, n)
+	}
+	w.used -= charge(b.Bytes)
+	close(w.freed)
+	w.freed = make(chan struct{})
 }
