@@ -18,9 +18,9 @@ type Limits struct {
 	Wait    time.Duration
 }
 
-// Block is a run of records of one partition. First and Last name it for ever:
-// if it comes again, it comes with the same bounds and, as far as the log still
-// has them, the same records.
+// Block is a run of records of one partition. It begins where the last one ended.
+// First and Last name it for ever: if it comes again, it comes with the same
+// bounds and, as far as the log still has them, the same records. See Gaps.
 type Block struct {
 	Spec        topics.Spec
 	Topic       string // physical name
@@ -39,6 +39,22 @@ type Record struct {
 	Time       time.Time
 	Key, Value []byte
 	Headers    Headers
+}
+
+// Gap is a run of offsets.
+type Gap struct{ First, Last int64 }
+
+// Gaps are the offsets of the block whose records had left the log before we came
+// to them. Where the stage never committed there is none: nothing was promised.
+func (b *Block) Gaps() (gaps []Gap) {
+	next := b.First
+	for _, r := range b.Records {
+		if r.Offset > next {
+			gaps = append(gaps, Gap{next, r.Offset - 1})
+		}
+		next = r.Offset + 1
+	}
+	return gaps
 }
 
 // block takes one step with the feed's block: gathers, and when it is full
@@ -102,7 +118,7 @@ func (m *Room) gather(f *feed) (busy bool) {
 		}
 		busy = true
 		if b == nil {
-			b = m.newBlock(f, rec.Offset)
+			b = m.newBlock(f)
 			f.block = b
 		}
 		b.Records = append(b.Records, Record{rec.Offset, rec.Timestamp, rec.Key, rec.Value, rec.Headers})
@@ -111,12 +127,13 @@ func (m *Room) gather(f *feed) (busy bool) {
 	}
 }
 
-// newBlock begins with the record at first, or where committed bounds do.
-func (m *Room) newBlock(f *feed, first int64) *Block {
-	b := &Block{Spec: m.mem.run.specs[f.topic], Topic: f.topic, Part: f.part, First: first, since: time.Now(), open: true}
-	if f.intent >= 0 {
-		b.First, b.Replay = f.floor, true
-	} else {
+// newBlock begins where the last one ended, even if the log does not reach so far
+// back any more, or where committed bounds do, which is the same.
+func (m *Room) newBlock(f *feed) *Block {
+	m.mu.Lock()
+	b := &Block{Spec: m.mem.run.specs[f.topic], Topic: f.topic, Part: f.part, First: f.floor, Replay: f.intent >= 0, since: time.Now(), open: true}
+	m.mu.Unlock()
+	if !b.Replay {
 		m.after(f.limits.Wait, func() {}) // looks whether it is full
 	}
 	return b
@@ -150,7 +167,7 @@ func (m *Room) cutOff(f *feed) bool {
 	if f.intent < 0 || f.block != nil || len(f.queue) == 0 || f.queue[0].Offset <= f.intent {
 		return false
 	}
-	f.floor, f.intent = f.queue[0].Offset, -1
+	f.intent = -1 // the floor stays: what is gone is a gap of the next block
 	return true
 }
 

@@ -17,6 +17,7 @@ type sink struct {
 	mu     sync.Mutex
 	blocks map[string]string // bounds to the records' values
 	rows   map[string]int    // each record's copies
+	gaps   []stage.Gap
 	wrong  string
 }
 
@@ -34,6 +35,7 @@ func (s *sink) take(x *stage.Block) {
 		return
 	}
 	s.blocks[token] = body
+	s.gaps = append(s.gaps, x.Gaps()...)
 	for _, r := range x.Records {
 		s.rows[fmt.Sprintf("%s/%d@%d", x.Topic, x.Part, r.Offset)]++
 	}
@@ -104,7 +106,8 @@ func TestABlockComesAgainWithItsBounds(t *testing.T) {
 	}
 }
 
-// What has left the log cannot come again: the bounds stay, or the block goes.
+// What has left the log cannot come again: the bounds stay, or the block goes. What
+// is gone is a gap of the block that comes, whichever it is.
 func TestABlockWhoseRecordsAreGone(t *testing.T) {
 	for _, cut := range []int64{3, 5, 6} { // of 0..4 in the block, and 5
 		s := &sink{blocks: map[string]string{}, rows: map[string]int{}}
@@ -135,6 +138,9 @@ func TestABlockWhoseRecordsAreGone(t *testing.T) {
 			}
 			if _, ok := s.blocks["test-1.items.sent/0/0-4"]; ok != (cut < 5) || int64(len(s.rows)) != 7-cut {
 				b.T.Errorf("cut at %d: blocks %v", cut, s.blocks)
+			}
+			if len(s.gaps) != 1 || s.gaps[0] != (stage.Gap{First: 0, Last: cut - 1}) {
+				b.T.Errorf("cut at %d: gaps %v", cut, s.gaps)
 			}
 		})
 	}
