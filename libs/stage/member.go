@@ -58,6 +58,7 @@ func (r *runner) join(ctx context.Context) (err error) {
 	}
 	close(m.begun)
 	m.alive.Go(m.commitEachSecond)
+	m.alive.Go(m.lookAtEnds)
 	for m.poll() {
 	}
 	m.leave()
