@@ -43,10 +43,10 @@ type Member struct {
 	rng   *rand.Rand
 	cut   bool
 	conns []net.Conn
-	torn  float64 // the share of produce requests whose wire breaks
+	torn  float64 // the share of produces and commits whose wire breaks
 }
 
-// Join starts a member. A share torn of its produce requests breaks the wire:
+// Join starts a member. A share torn of its produces and commits breaks the wire:
 // before the request, in its middle, or before the answer (done, but not told).
 func (b *Bench) Join(torn float64) *Member {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -138,7 +138,7 @@ func (w *wire) Write(b []byte) (int, error) {
 	if w.m.draw() < 0.3 {
 		time.Sleep(time.Duration(w.m.draw() * float64(slow)))
 	}
-	if len(b) < 6 || binary.BigEndian.Uint16(b[4:]) != uint16(kmsg.Produce) || w.m.draw() >= w.m.torn {
+	if !breaks(b) || w.m.draw() >= w.m.torn {
 		return w.Conn.Write(b)
 	}
 	switch p := w.m.draw(); {
@@ -155,6 +155,16 @@ func (w *wire) Write(b []byte) (int, error) {
 		time.AfterFunc(20*time.Millisecond, func() { w.Close() })
 		return n, err
 	}
+}
+
+// breaks reports whether b is a request on which the wire may break: what writes
+// records, and what commits them.
+func breaks(b []byte) bool {
+	if len(b) < 6 {
+		return false
+	}
+	key := binary.BigEndian.Uint16(b[4:])
+	return key == uint16(kmsg.Produce) || key == uint16(kmsg.OffsetCommit)
 }
 
 // Read hears nothing more once the wire is deaf, but lets the broker talk.
