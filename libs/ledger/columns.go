@@ -107,6 +107,16 @@ var progressColumns = []column[Progress]{
 	of("koff", func(r *Progress) uint64 { return r.Offset }),
 }
 
+var gapColumns = []column[Gap]{
+	of("at", func(r *Gap) int64 { return r.AtMs }),
+	of("since", func(r *Gap) int64 { return r.SinceMs }),
+	word("region", func(r *Gap) string { return r.Region }),
+	word("topic", func(r *Gap) string { return r.Topic }),
+	of("kpart", func(r *Gap) uint16 { return r.Part }),
+	of("koff", func(r *Gap) uint64 { return r.Offset }),
+	of("records", func(r *Gap) uint64 { return r.Records }),
+}
+
 var foundColumns = []column[Found]{
 	of("at", func(r *Found) int64 { return r.AtMs }),
 	word("region", func(r *Found) string { return r.Region }),

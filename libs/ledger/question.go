@@ -41,6 +41,7 @@ var Questions = []Question{
 	{"bottleneck", "Which stage do records wait for?", []Arg{{"minutes", "15", "how far to look back", countArg}}, "bottleneck"},
 	{"chunk-users", "Which files use a chunk?", []Arg{{"chunk", "", "64 hexadecimal digits", chunkArg}, {"limit", "100", "files at most", countArg}}, "chunk_users"},
 	{"outcomes", "What became of each file of a backup?", []Arg{{"backup", "", "id of the backup", idArg}}, "outcomes"},
+	{"gaps", "What was lost before it was written here?", []Arg{{"days", "7", "how far to look back", countArg}}, "gaps"},
 }
 
 // SQL is the statement that answers q.

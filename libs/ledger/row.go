@@ -133,3 +133,12 @@ type Found struct {
 	DiskBytes    uint64
 	Gone         bool
 }
+
+// Gap is a row of gap: a run of offsets whose records had left Kafka before they
+// were written. Its Origin has the first of them, and the time of the record
+// behind the last.
+type Gap struct {
+	Origin
+	SinceMs int64 // the time of the record before the first; 0: not known
+	Records uint64
+}

@@ -7,7 +7,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
-// Rows are rows of one table: Places, Events, Turns, Progresses or Founds.
+// Rows are rows of one table: Places, Events, Turns, Progresses, Gaps or Founds.
 type Rows interface {
 	Table() string // without the database
 	Len() int
@@ -26,6 +26,7 @@ type (
 	Events     []Event
 	Turns      []Turn
 	Progresses []Progress
+	Gaps       []Gap
 	Founds     []Found
 )
 
@@ -33,42 +34,49 @@ func (Places) Table() string     { return "chunk_log" }
 func (Events) Table() string     { return "stage_event" }
 func (Turns) Table() string      { return "backup_state" }
 func (Progresses) Table() string { return "progress" }
+func (Gaps) Table() string       { return "gap" }
 func (Founds) Table() string     { return "machine" }
 
 func (r Places) Len() int     { return len(r) }
 func (r Events) Len() int     { return len(r) }
 func (r Turns) Len() int      { return len(r) }
 func (r Progresses) Len() int { return len(r) }
+func (r Gaps) Len() int       { return len(r) }
 func (r Founds) Len() int     { return len(r) }
 
 func (r Places) Origin(i int) Origin     { return r[i].origin() }
 func (r Events) Origin(i int) Origin     { return r[i].origin() }
 func (r Turns) Origin(i int) Origin      { return r[i].origin() }
 func (r Progresses) Origin(i int) Origin { return r[i].origin() }
+func (r Gaps) Origin(i int) Origin       { return r[i].origin() }
 func (r Founds) Origin(i int) Origin     { return r[i].origin() }
 
 func (r Places) Slice(i, j int) Rows     { return r[i:j] }
 func (r Events) Slice(i, j int) Rows     { return r[i:j] }
 func (r Turns) Slice(i, j int) Rows      { return r[i:j] }
 func (r Progresses) Slice(i, j int) Rows { return r[i:j] }
+func (r Gaps) Slice(i, j int) Rows       { return r[i:j] }
 func (r Founds) Slice(i, j int) Rows     { return r[i:j] }
 
 func (r Places) Only(keep func(Origin) bool) Rows     { return only(r, keep) }
 func (r Events) Only(keep func(Origin) bool) Rows     { return only(r, keep) }
 func (r Turns) Only(keep func(Origin) bool) Rows      { return only(r, keep) }
 func (r Progresses) Only(keep func(Origin) bool) Rows { return only(r, keep) }
+func (r Gaps) Only(keep func(Origin) bool) Rows       { return only(r, keep) }
 func (r Founds) Only(keep func(Origin) bool) Rows     { return only(r, keep) }
 
 func (Places) columns() []string     { return names(placeColumns) }
 func (Events) columns() []string     { return names(eventColumns) }
 func (Turns) columns() []string      { return names(turnColumns) }
 func (Progresses) columns() []string { return names(progressColumns) }
+func (Gaps) columns() []string       { return names(gapColumns) }
 func (Founds) columns() []string     { return names(foundColumns) }
 
 func (r Places) fill(b driver.Batch) error     { return fill(b, placeColumns, r) }
 func (r Events) fill(b driver.Batch) error     { return fill(b, eventColumns, r) }
 func (r Turns) fill(b driver.Batch) error      { return fill(b, turnColumns, r) }
 func (r Progresses) fill(b driver.Batch) error { return fill(b, progressColumns, r) }
+func (r Gaps) fill(b driver.Batch) error       { return fill(b, gapColumns, r) }
 func (r Founds) fill(b driver.Batch) error     { return fill(b, foundColumns, r) }
 
 func only[R ~[]E, E interface{ origin() Origin }](rows R, keep func(Origin) bool) R {

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"testing"
@@ -26,12 +27,14 @@ type desk struct {
 func newDesk() *desk {
 	d := &desk{fake: &ledgertest.Fake{}, now: noon}
 	d.room = &room{env: stage.Env{Region: "r", Now: func() time.Time { return d.now }, Log: slog.New(slog.NewTextHandler(io.Discard, nil))},
-		deps: Deps{Ledger: d.fake, Vault: "v"}, tried: map[string]try{}}
+		deps: Deps{Ledger: d.fake, Vault: "v"}, tried: map[string]try{}, last: map[string]int64{}}
 	return d
 }
 
 // again is the room's successor.
-func (d *desk) again() { d.room = &room{env: d.env, deps: d.deps, tried: map[string]try{}} }
+func (d *desk) again() {
+	d.room = &room{env: d.env, deps: d.deps, tried: map[string]try{}, last: map[string]int64{}}
+}
 
 // block of one topic whose records are as far apart as step.
 func block[T interface{ Event([]byte, M) topics.Event }, M any](t T, part int32, step time.Duration, ms ...M) *stage.Block {
@@ -103,6 +106,45 @@ func TestRepeatSoonGoesWhole(t *testing.T) {
 	d.copies(t, b, 3)
 	if calls != 1 {
 		t.Errorf("%d calls, want the insert alone", calls)
+	}
+}
+
+// A clock that is wrong by a day, ours or a writer's, makes nothing look as if it
+// had been sent lately: whoever believed it would send again what the ledger has,
+// under a token that it may have forgotten.
+func TestWrongClocksDoubleNothing(t *testing.T) {
+	for name, skew := range map[string]time.Duration{"ours is behind": -24 * time.Hour, "ours is ahead": 24 * time.Hour} {
+		d := newDesk()
+		b := block(topics.ChunksCut, 0, time.Second, cuts(3)...)
+		d.copies(t, b, 3)
+		b.Replay = true
+		d.again()
+		d.now = noon.Add(skew)
+		d.fake.Forget()
+		if d.copies(t, b, 3); t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}
+
+// What had left the log is a row: from the last record before it, where this room
+// wrote that, to the first behind it. It is told once, however often it comes.
+func TestGapsAreTold(t *testing.T) {
+	d := newDesk()
+	d.copies(t, block(topics.ChunksCut, 0, time.Minute, cuts(3)...), 3)
+	b := block(topics.ChunksCut, 0, time.Minute, cuts(100)...)
+	b.First, b.Records = 3, b.Records[50:]
+	d.copies(t, b, 53)
+	d.again()
+	b.Replay = true
+	d.copies(t, b, 53)
+	var got []string
+	d.fake.Each("gap", func(rows ledger.Rows, i int) {
+		g := rows.(ledger.Gaps)[i]
+		got = append(got, fmt.Sprint(g.Topic, " ", g.Part, " ", g.Offset, "+", g.Records, " ", time.UnixMilli(g.SinceMs).Sub(noon), " ", time.UnixMilli(g.AtMs).Sub(noon)))
+	})
+	if want := "chunks.cut 0 3+47 2m0s 50m0s"; len(got) != 1 || got[0] != want {
+		t.Errorf("gaps %q, want %q", got, want)
 	}
 }
 

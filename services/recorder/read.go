@@ -18,10 +18,11 @@ type rows struct {
 	events   ledger.Events
 	turns    ledger.Turns
 	progress ledger.Progresses
+	gaps     ledger.Gaps
 }
 
 func (r rows) tables() []ledger.Rows {
-	return []ledger.Rows{r.places, r.turns, r.progress, r.events}
+	return []ledger.Rows{r.gaps, r.places, r.turns, r.progress, r.events}
 }
 
 // bad counts records that no retry will cure. Their readers refused them, so
@@ -48,6 +49,7 @@ func (r *room) read(b *stage.Block) (all rows, bad bad) {
 		}
 		all.events = append(all.events, event)
 	}
+	all.gaps = r.gaps(b)
 	return all, bad
 }
 

@@ -22,13 +22,18 @@ import (
 // work, are 26 minutes.
 const tokenAge = 15 * time.Minute
 
+// clockSkew is how far two clocks may be apart and still be right.
+const clockSkew = time.Minute
+
 // room is one partition number. It remembers nothing that a crash may not take:
 // a block is all that it needs to know.
 type room struct {
 	env   stage.Env
 	deps  Deps
 	home  *stage.Room
-	tried map[string]try // by topic
+	tried map[string]try   // by topic
+	last  map[string]int64 // by topic: the time of the last record that was written
+	late  *late
 	found foundRows
 }
 
@@ -39,7 +44,14 @@ type try struct {
 	at    time.Time
 }
 
-func (r *room) take(b *stage.Block) error { return r.copy(r.home.Context(), b) }
+func (r *room) take(b *stage.Block) error {
+	r.late.begins(r, b)
+	err := r.copy(r.home.Context(), b)
+	if err == nil {
+		r.late.ends(r, b)
+	}
+	return err
+}
 
 // copy sends a block's rows, table by table.
 func (r *room) copy(ctx context.Context, b *stage.Block) error {
@@ -56,12 +68,17 @@ func (r *room) copy(ctx context.Context, b *stage.Block) error {
 		}
 	}
 	delete(r.tried, b.Topic)
+	if n := len(b.Records); n > 0 {
+		r.last[b.Topic] = b.Records[n-1].Time.UnixMilli()
+	}
 	return nil
 }
 
 // fresh reports whether the block, if it was ever sent, was sent so lately that
 // the ledger knows its tokens. It was not sent before its youngest record was
-// written, nor, where this room was the first to take it, before it did.
+// written, nor, where this room was the first to take it, before it did. A clock
+// that says it has yet to be written is wrong, ours or the writer's: then nothing
+// is known.
 func (r *room) fresh(b *stage.Block) bool {
 	t, ok := r.tried[b.Topic]
 	if !ok || t.first != b.First {
@@ -76,7 +93,8 @@ func (r *room) fresh(b *stage.Block) bool {
 			t.at = rec.Time
 		}
 	}
-	return r.env.Now().Sub(t.at) < tokenAge
+	age := r.env.Now().Sub(t.at)
+	return age > -clockSkew && age < tokenAge
 }
 
 // send writes rows of one table, once. A block that is new, or was sent lately,

@@ -51,6 +51,8 @@ type Sink interface {
 type Deps struct {
 	Ledger Sink
 	Vault  string // its name, for the rows
+	// Gauge registers a metric that is asked when somebody looks. May be nil.
+	Gauge func(name, help string, value func() float64)
 }
 
 // news are streams that people wait for; events are all others of a region.
@@ -75,8 +77,11 @@ func Stage(c Config, d Deps) stage.Stage {
 		return stage.Limits{Records: blockRecords, Bytes: blockBytes, Wait: cmp.Or(wait, or)}
 	}
 	return stage.Define(stageName, func(env stage.Env) (func(*stage.Room) (*room, error), error) {
+		late := newLate(env.Now, d.Gauge)
 		return func(r *stage.Room) (*room, error) {
-			return &room{env: env, deps: d, home: r, tried: map[string]try{}, found: foundRows{}}, nil
+			m := &room{env: env, deps: d, home: r, tried: map[string]try{}, last: map[string]int64{}, late: late, found: foundRows{}}
+			context.AfterFunc(r.Context(), func() { late.gone(m) })
+			return m, nil
 		}, nil
 	},
 		stage.Batch(news, limits(c.NewsWait, Default().NewsWait), (*room).take),

@@ -109,7 +109,7 @@ func Run(t *testing.T, s Sink, count func(table string) int) {
 			missing(t, rows, 10)
 		}
 	})
-	t.Run("places, turns and machines", func(t *testing.T) { wide(t, s, count) })
+	t.Run("places, turns, gaps and machines", func(t *testing.T) { wide(t, s, count) })
 }
 
 // wide sends a row with every column of the tables that Run does not use.
@@ -117,6 +117,7 @@ func wide(t *testing.T, s Sink, count func(string) int) {
 	for _, rows := range []ledger.Rows{
 		ledger.Places{{Filed: &ledger.Filed{Origin: at("wide", 0), Machine: ledger.Machine{Source: "s", ID: "i", Name: "ä\x00 b"}, File: "disk"}, Places: 1, Outcome: ledger.Fresh, Chunk: [32]byte{1}}},
 		ledger.Turns{{Origin: at("wide", 0), State: ledger.Failed, Warnings: []string{"a", ""}, Attempt: ledger.Attempt{Backup: schemas.UUID{7}}}},
+		ledger.Gaps{{Origin: at("wide", 0), SinceMs: start, Records: 7}},
 		ledger.Founds{{Origin: at("wide", 0), Machine: ledger.Machine{Source: "s", ID: "wide"}, Tags: []string{"x"}}},
 	} {
 		n := count(rows.Table())

@@ -19,7 +19,7 @@ func openRecorder(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return one(recorder.Stage(c, recorder.Deps{Ledger: l, Vault: p.Conf.Vault.Name})), nil
+	return one(recorder.Stage(c, recorder.Deps{Ledger: l, Vault: p.Conf.Vault.Name, Gauge: p.gauge})), nil
 }
 
 // openLedger connects to nothing yet: a ledger that is down stops no start.
