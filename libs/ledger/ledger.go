@@ -34,8 +34,11 @@ type Config struct {
 	Addr     string // native protocol, host:port
 	User     string
 	Password string
-	TLS      *tls.Config // nil: none
-	Keep     Keep
+	// Secret, if there, is asked for the password at each new connection, so that one
+	// that was changed while we run is used without a restart.
+	Secret func() (string, error)
+	TLS    *tls.Config // nil: none
+	Keep   Keep
 }
 
 // Ledger is a connection to the server, made when it is first needed. It may be
@@ -44,8 +47,8 @@ type Ledger struct {
 	conn driver.Conn
 	keep Keep
 
-	mu       sync.Mutex
-	migrated bool
+	mu     sync.Mutex
+	looked time.Time // when the tables were last as we know them; zero: they were not
 }
 
 // Open checks c and connects to nothing: a server that is down now may be up
@@ -65,11 +68,26 @@ func Open(c Config) (*Ledger, error) {
 		MaxOpenConns:    conns,
 		MaxIdleConns:    conns,
 		ConnMaxLifetime: connMax,
+		DialStrategy:    c.dial,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("ledger %s: %w", c.Addr, err)
 	}
 	return &Ledger{conn: conn, keep: c.Keep.orDefault()}, nil
+}
+
+// dial is the client's own, with the password of this moment.
+func (c Config) dial(ctx context.Context, id int, o *clickhouse.Options, dial clickhouse.Dial) (clickhouse.DialResult, error) {
+	if c.Secret != nil {
+		password, err := c.Secret()
+		if err != nil {
+			return clickhouse.DialResult{}, err
+		}
+		fresh := *o
+		fresh.Auth.Password = password
+		o = &fresh
+	}
+	return clickhouse.DefaultDialStrategy(ctx, id, o, dial)
 }
 
 // Ping says whether the server answers this user.
@@ -84,26 +102,43 @@ func (l *Ledger) Ping(ctx context.Context) error {
 // sent them.
 func (l *Ledger) Close() error { return l.conn.Close() }
 
-// ready migrates once in a process, and again after the tables were gone.
+// lookEvery is how long a program may write into tables that a newer one has
+// changed. Where they only have more columns it goes on.
+const lookEvery = time.Minute
+
+// ready migrates once in a process, and again after the tables were gone. Now and
+// then it looks whether a newer program shut us out.
 func (l *Ledger) ready(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.migrated {
+	if time.Since(l.looked) < lookEvery {
 		return nil
 	}
-	if err := l.Migrate(ctx); err != nil {
-		return err
+	look := l.stillKnown
+	if l.looked.IsZero() {
+		look = l.Migrate
 	}
-	l.migrated = true
-	return nil
+	err := look(ctx)
+	switch {
+	case err == nil:
+		l.looked = time.Now()
+	case gone(err):
+		l.looked = time.Time{}
+	}
+	return err
 }
 
 // lost notes that the tables are gone: a server that lost its disk starts anew.
 func (l *Ledger) lost(err error) {
-	const unknownTable, unknownDatabase = 60, 81
-	if e, ok := errors.AsType[*clickhouse.Exception](err); ok && (e.Code == unknownTable || e.Code == unknownDatabase) {
+	if gone(err) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.migrated = false
+		l.looked = time.Time{}
 	}
+}
+
+func gone(err error) bool {
+	const unknownTable, unknownDatabase = 60, 81
+	e, ok := errors.AsType[*clickhouse.Exception](err)
+	return ok && (e.Code == unknownTable || e.Code == unknownDatabase)
 }

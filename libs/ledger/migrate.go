@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -26,10 +27,18 @@ var boot = []string{
 // text: someone edited a file that was shipped.
 var ErrChanged = errors.New("a recorded migration has changed")
 
+// ErrNewer means that this ledger has a migration which shuts out programs that do
+// not know it. The others add, and shut nobody out.
+var ErrNewer = errors.New("the ledger is of a newer program: update this one; until then Kafka keeps what is to be written")
+
+// needs, before a migration's name, is how a migration says so: it inserts that row
+// into ledger.migrations itself.
+const needs = "needs "
+
 // Migrate brings the tables up to what this program knows, and their lifetimes
 // to what is configured. It may be called at any time, again, and by several
 // processes at once: each statement does nothing the second time. Tables of a
-// newer program are left as they are, since columns are only added.
+// newer program are left as they are, since columns are only added; see ErrNewer.
 func (l *Ledger) Migrate(ctx context.Context) error {
 	files, err := fs.Glob(tables.Files, "*.sql")
 	if err != nil {
@@ -44,12 +53,38 @@ func (l *Ledger) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := known(files, had); err != nil {
+		return err
+	}
 	for _, name := range files {
 		if err := l.apply(ctx, name, had[name]); err != nil {
 			return fmt.Errorf("ledger migration %s: %w", name, err)
 		}
 	}
 	return l.setKeep(ctx)
+}
+
+// stillKnown is Migrate where nothing was to do a while ago.
+func (l *Ledger) stillKnown(ctx context.Context) error {
+	files, err := fs.Glob(tables.Files, "*.sql")
+	if err != nil {
+		return err
+	}
+	had, err := l.migrations(ctx)
+	if err != nil {
+		return err
+	}
+	return known(files, had)
+}
+
+// known wants every migration that had says is needed to be one of files.
+func known(files []string, had map[string]string) error {
+	for row := range had {
+		if name, ok := strings.CutPrefix(row, needs); ok && !slices.Contains(files, name) {
+			return fmt.Errorf("ledger migration %s: %w", name, ErrNewer)
+		}
+	}
+	return nil
 }
 
 func (l *Ledger) migrations(ctx context.Context) (map[string]string, error) {

@@ -48,11 +48,11 @@ func (a *app) ledgerCommand() *cobra.Command {
 // folder, as the user who can only read.
 func (a *app) openLedger() (*ledger.Ledger, error) {
 	if cfg, err := conf.Load(a.configPath()); err == nil && cfg.Ledger.Addr != "" {
-		pass, err := house.Passphrase(cfg.Ledger.PasswordFile)
-		if err != nil {
-			return nil, fmt.Errorf("ledger: %w", err)
+		l := ledger.Config{Addr: cfg.Ledger.Addr, User: cfg.Ledger.User}
+		if cfg.Ledger.PasswordFile != "" {
+			l.Secret = house.Secret(cfg.Ledger.PasswordFile)
 		}
-		return ledger.Open(ledger.Config{Addr: cfg.Ledger.Addr, User: cfg.Ledger.User, Password: string(pass)})
+		return ledger.Open(l)
 	}
 	r, err := house.ReadRunFile(a.data)
 	if err != nil {

@@ -2,6 +2,8 @@ package house
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -28,13 +30,20 @@ func (p *Parts) openLedger() (*ledger.Ledger, error) {
 	if c.Addr == "" {
 		return nil, errors.New("ledger.addr: no ledger is configured")
 	}
-	pass := ""
+	l := ledger.Config{Addr: c.Addr, User: c.User, Keep: ledger.Keep{Places: time.Duration(c.KeepPlaces)}}
 	if c.PasswordFile != "" {
-		b, err := Passphrase(c.PasswordFile)
-		if err != nil {
-			return nil, err
-		}
-		pass = strings.TrimSpace(string(b))
+		l.Secret = Secret(c.PasswordFile)
 	}
-	return ledger.Open(ledger.Config{Addr: c.Addr, User: c.User, Password: pass, Keep: ledger.Keep{Places: time.Duration(c.KeepPlaces)}})
+	return ledger.Open(l)
+}
+
+// Secret reads a password's file each time it is asked.
+func Secret(path string) func() (string, error) {
+	return func() (string, error) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return "", fmt.Errorf("password: %w", err)
+		}
+		return strings.TrimSpace(string(b)), nil
+	}
 }
