@@ -6,7 +6,7 @@ TAGS    := synctests
 CACHE   ?= $(HOME)/.cache/holdfast
 export HOLDFAST_CACHE := $(CACHE)
 
-.PHONY: all build demo deps test race lint generate bench kill clean
+.PHONY: all build demo deps test race mutants lint generate bench kill clean
 
 all: lint test
 
@@ -31,6 +31,11 @@ test: bin/holdfast
 
 race:
 	$(GO) test -race -tags $(TAGS) ./...
+
+# Breaks the house once for each entry of loadtest/mutants, and wants the test that
+# it names to fall. ONLY=regexp chooses by list or name.
+mutants:
+	$(GO) run ./loadtest/mutants -only '$(ONLY)'
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'gofmt would change these'; exit 1; }
