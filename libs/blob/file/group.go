@@ -65,7 +65,7 @@ func (s *Store) commit(group []*pending) {
 	var bytes sync.WaitGroup
 	for _, p := range group {
 		bytes.Go(func() {
-			p.err = dataSync(p.file)
+			p.err = s.dev.flush(p.file)
 			p.err = errors.Join(p.err, p.file.Close())
 		})
 	}
@@ -83,7 +83,7 @@ func (s *Store) commit(group []*pending) {
 	errs := make([]error, len(dirs))
 	var names sync.WaitGroup
 	for i, d := range dirs {
-		names.Go(func() { errs[i] = syncDir(s.path(d)) })
+		names.Go(func() { errs[i] = s.dev.flushFolder(s.path(d)) })
 	}
 	names.Wait()
 	flushed := map[string]error{}

@@ -52,13 +52,13 @@ func (s *Store) own() error {
 	}
 	defer f.Close()
 	defer os.Remove(f.Name())
-	if err := dataSync(f); err != nil {
+	if err := s.dev.flush(f); err != nil {
 		return full(err)
 	}
 	if err := os.Link(f.Name(), filepath.Join(s.dir, markName)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("mark folder %s (its file system must have hard links): %w", s.dir, err)
 	}
-	if err := syncDir(s.dir); err != nil {
+	if err := s.dev.flushFolder(s.dir); err != nil {
 		return err
 	}
 	_, err = s.look()

@@ -39,6 +39,7 @@ const (
 // Store is a blob.Store in one folder.
 type Store struct {
 	dir string
+	dev device
 
 	mu       sync.Mutex
 	mark     string          // what the folder's mark says; empty until it was read
@@ -53,7 +54,9 @@ var _ blob.Store = (*Store)(nil)
 
 // Open opens the folder, which is made if it is not there, and removes what dead
 // writers left in it. A folder that can't be written to can still be read.
-func Open(dir string) (*Store, error) {
+func Open(dir string) (*Store, error) { return openOn(disk{}, dir) }
+
+func openOn(dev device, dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -63,7 +66,7 @@ func Open(dir string) (*Store, error) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("make store: %w", err)
 		}
-		err = syncDir(filepath.Dir(dir))
+		err = dev.flushFolder(filepath.Dir(dir))
 		i, _ = os.Stat(dir)
 	}
 	if err != nil {
@@ -72,7 +75,7 @@ func Open(dir string) (*Store, error) {
 	if i == nil || !i.IsDir() {
 		return nil, fmt.Errorf("open store: %s is a file, want a folder", dir)
 	}
-	s := &Store{dir: dir, durable: map[string]bool{}}
+	s := &Store{dir: dir, dev: dev, durable: map[string]bool{}}
 	s.sweep()
 	return s, nil
 }
