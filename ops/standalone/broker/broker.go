@@ -55,13 +55,13 @@ func Start(o Options) (*Broker, error) {
 		lock.Close()
 		return nil, fmt.Errorf("%s is in use by another broker", o.Dir)
 	}
-	port, err := choose(o)
+	at, err := listen(o)
 	if err != nil {
 		lock.Close()
 		return nil, err
 	}
 	opts := []kfake.Opt{
-		kfake.NumBrokers(1), kfake.Ports(port), kfake.ClusterID("holdfast"),
+		kfake.NumBrokers(1), kfake.ListenFn(func(string, string) (net.Listener, error) { return at, nil }), kfake.ClusterID("holdfast"),
 		kfake.DataDir(filepath.Join(o.Dir, "log")), kfake.SyncWrites(),
 		kfake.BrokerConfigs(map[string]string{
 			"offsets.retention.minutes": "525600", // a stage may be off for a year
@@ -73,6 +73,7 @@ func Start(o Options) (*Broker, error) {
 	}
 	c, err := kfake.NewCluster(opts...)
 	if err != nil {
+		at.Close()
 		lock.Close()
 		return nil, fmt.Errorf("start broker in %s: %w", o.Dir, err)
 	}
@@ -114,14 +115,12 @@ func (b *Broker) keep() {
 	}
 }
 
-// choose takes the port of last time where it can, so that what people wrote
-// down goes on working after a restart.
-func choose(o Options) (int, error) {
+// listen takes the port of last time where it can, so that what people wrote
+// down goes on working after a restart. It does not let go of it again: a port that
+// was seen to be free may be another's a moment later.
+func listen(o Options) (net.Listener, error) {
 	if o.Port != 0 {
-		if !free(o.Port) {
-			return 0, fmt.Errorf("port %d is in use by another process", o.Port)
-		}
-		return o.Port, nil
+		return listenOn(o.Port)
 	}
 	file := filepath.Join(o.Dir, "port")
 	port := 9092
@@ -130,27 +129,26 @@ func choose(o Options) (int, error) {
 			port = p
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {
-		return 0, fmt.Errorf("read the broker's port: %w", err)
+		return nil, fmt.Errorf("read the broker's port: %w", err)
 	}
-	if !free(port) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, fmt.Errorf("find a free port: %w", err)
+	l, err := listenOn(port)
+	if err != nil {
+		if l, err = listenOn(0); err != nil {
+			return nil, err
 		}
-		port = l.Addr().(*net.TCPAddr).Port
-		l.Close()
 	}
+	port = l.Addr().(*net.TCPAddr).Port
 	if err := os.WriteFile(file, []byte(strconv.Itoa(port)), 0o600); err != nil {
-		return 0, fmt.Errorf("keep the broker's port: %w", err)
+		l.Close()
+		return nil, fmt.Errorf("keep the broker's port: %w", err)
 	}
-	return port, nil
+	return l, nil
 }
 
-func free(port int) bool {
+func listenOn(port int) (net.Listener, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	if err != nil {
-		return false
+		return nil, fmt.Errorf("the broker's port: %w", err)
 	}
-	l.Close()
-	return true
+	return l, nil
 }

@@ -133,6 +133,22 @@ func TestOneBrokerAFolderAndItsPort(t *testing.T) {
 	}
 }
 
+// Two brokers that begin at once must not both find the same port free.
+func TestAPortIsHeldFromItsChoice(t *testing.T) {
+	seen := map[string]bool{}
+	for range 3 {
+		l, err := listen(Options{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if seen[l.Addr().String()] {
+			t.Errorf("%s is two brokers'", l.Addr())
+		}
+		seen[l.Addr().String()] = true
+	}
+}
+
 // What is read is what was written, or an error: no length makes it take more
 // memory than a row may have.
 func FuzzReadRow(f *testing.F) {
