@@ -79,6 +79,15 @@ func choosePorts(o Options, dir string) (http, tcp int, err error) {
 	return http, tcp, nil
 }
 
+// portTries is how often ports are chosen: one that is free may be another's when
+// the engine, a second later, listens on it.
+const portTries = 3
+
+func taken(host string, port int) bool {
+	_, err := free(host, port)
+	return err != nil
+}
+
 func choose(host string, asked, last, not int) (int, error) {
 	if asked != 0 {
 		if _, err := free(host, asked); err != nil {

@@ -96,14 +96,19 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	defer lock.Close() // the child keeps it
-	http, tcp, err := choosePorts(o, dir)
-	if err != nil {
-		return nil, err
+	for try := 1; ; try++ {
+		http, tcp, err := choosePorts(o, dir)
+		if err != nil {
+			return nil, err
+		}
+		if err := configure(o, dir, http, tcp); err != nil {
+			return nil, err
+		}
+		s, err := launch(ctx, o, dir, http, tcp, lock)
+		if err == nil || try == portTries || !taken(o.Host, http) && !taken(o.Host, tcp) {
+			return s, err
+		}
 	}
-	if err := configure(o, dir, http, tcp); err != nil {
-		return nil, err
-	}
-	return launch(ctx, o, dir, http, tcp, lock)
 }
 
 func launch(ctx context.Context, o Options, dir string, http, tcp int, lock *os.File) (*Server, error) {
