@@ -18,9 +18,10 @@ import (
 // about what was done.
 //
 // Errors are of two kinds. Permanent reports those that no retry can cure while
-// the store stays as it is: ErrExist, ErrNotExist, ErrFull, ErrKey and
-// io.ErrUnexpectedEOF. All others are weather. After one, a Put may or may not
-// have been done: the same Put again is the way to know.
+// the store stays as it is: ErrExist, ErrNotExist, ErrFull, ErrDenied, ErrKey and
+// io.ErrUnexpectedEOF. All others are weather, of which ErrBusy is no fault: the
+// store works and wants fewer calls. After weather, a Put may or may not have been
+// done: the same Put again is the way to know.
 type Store interface {
 	// Put makes the object of the parts of body, one after another. When it
 	// returns nil the object and its name are durable: they outlive a loss of
@@ -29,7 +30,8 @@ type Store interface {
 	// ErrExist means that the key is there, whole and durable, whatever its
 	// bytes. So of several Puts of one key one wins, and a Put whose answer was
 	// lost can be repeated: names that hold random bits need no more, all others
-	// compare bytes.
+	// compare bytes. A store that can tell without reading them that they are others
+	// than body's says ErrDiffers too.
 	//
 	// ErrFull means that the store has no room. The parts are not kept and not
 	// changed, but are read until Put returns.
@@ -64,15 +66,21 @@ type Info struct {
 
 var (
 	ErrExist    = errors.New("object exists")
+	ErrDiffers  = fmt.Errorf("%w with other bytes", ErrExist)
 	ErrNotExist = errors.New("object does not exist")
 	ErrFull     = errors.New("store is full")
-	ErrKey      = errors.New("bad object key")
+	// ErrDenied means that somebody must change a key, a right or a name before
+	// the store takes such a call.
+	ErrDenied = errors.New("store refuses")
+	// ErrBusy means that the store asks for fewer calls a second.
+	ErrBusy = errors.New("store wants fewer calls")
+	ErrKey  = errors.New("bad object key")
 )
 
 // Permanent reports whether err is an answer rather than weather: the same call
 // again gives the same.
 func Permanent(err error) bool {
-	for _, p := range []error{ErrExist, ErrNotExist, ErrFull, ErrKey, io.ErrUnexpectedEOF} {
+	for _, p := range []error{ErrExist, ErrNotExist, ErrFull, ErrDenied, ErrKey, io.ErrUnexpectedEOF} {
 		if errors.Is(err, p) {
 			return true
 		}

@@ -104,6 +104,8 @@ func repeated(t *testing.T, s blob.Store) {
 	for _, body := range []string{"first", "second"} {
 		if err := s.Put(t.Context(), "k", []byte(body)); !errors.Is(err, blob.ErrExist) || !blob.Permanent(err) {
 			t.Errorf("put of an object that is there: %v", err)
+		} else if errors.Is(err, blob.ErrDiffers) && body == "first" {
+			t.Errorf("the same bytes: %v", err)
 		}
 	}
 	if got, _ := s.Get(t.Context(), "k", 0, -1); string(got) != "first" {

@@ -137,9 +137,20 @@ func (s *Store) link(p *pending) error {
 		if s.ours(p) {
 			return nil
 		}
-		return fmt.Errorf("%w: %w", blob.ErrExist, err)
+		return fmt.Errorf("%w: %w", s.taken(p), err)
 	}
 	return err
+}
+
+// taken tells what has p's name from p by its size: others of one size are for
+// whoever reads them.
+func (s *Store) taken(p *pending) error {
+	a, err := os.Lstat(p.file.Name())
+	b, err2 := os.Lstat(s.path(p.key))
+	if err == nil && err2 == nil && a.Size() != b.Size() {
+		return blob.ErrDiffers
+	}
+	return blob.ErrExist
 }
 
 // ours tells a link that was made, and whose answer a share lost, from another's.

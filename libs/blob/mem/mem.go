@@ -33,7 +33,10 @@ func (s *Store) Put(ctx context.Context, key string, body ...[]byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.objects[key]; ok {
+	if old, ok := s.objects[key]; ok {
+		if !bytes.Equal(old, bytes.Join(body, nil)) {
+			return fmt.Errorf("put %s: %w", key, blob.ErrDiffers)
+		}
 		return fmt.Errorf("put %s: %w", key, blob.ErrExist)
 	}
 	if s.objects == nil {
