@@ -19,6 +19,9 @@ const (
 	// putMax is how long a put may take before it counts as a failure: a shard of
 	// 4 MiB at 140 KB/s. It is the patience for stragglers, too.
 	putMax = stragglersMax
+	// busyMax is how long a target may only say that it is busy. Until then that is
+	// no failure: it works, and its store calls it less.
+	busyMax = putMax
 	// lanePlaces is how many puts are under way on one target: the packs that an
 	// uploader has in flight, so that one flush of a file target takes them all.
 	lanePlaces = 8
@@ -36,14 +39,15 @@ type lane struct {
 	places chan struct{}
 
 	down   bool
-	fails  int // in a row
+	fails  int       // in a row
+	good   time.Time // when a put was last answered well, or the target came up
 	why    string
 	since  time.Time
 	turned chan struct{} // closed and made anew at each turn
 }
 
 func newLane(w *Writer, no int, s *slot) *lane {
-	return &lane{w: w, no: no, slot: s, places: make(chan struct{}, lanePlaces), since: w.o.Now(), turned: make(chan struct{})}
+	return &lane{w: w, no: no, slot: s, places: make(chan struct{}, lanePlaces), since: w.o.Now(), good: w.o.Now(), turned: make(chan struct{})}
 }
 
 // gate is whether the breaker is closed, and what is closed when that changes.
@@ -87,15 +91,18 @@ func (l *lane) put(p *parcel, o load) error {
 func (l *lane) note(err error) {
 	if err == nil || errors.Is(err, blob.ErrExist) {
 		l.w.mu.Lock()
-		l.fails = 0
+		l.fails, l.good = 0, l.w.o.Now()
 		l.w.mu.Unlock()
 		return
 	}
 	l.w.mu.Lock()
-	if !errors.Is(err, blob.ErrKey) { // our fault, not the target's
+	switch busy := errors.Is(err, blob.ErrBusy); {
+	case errors.Is(err, blob.ErrKey): // our fault, not the target's
+	case busy && l.w.o.Now().Sub(l.good) < busyMax:
+	default:
 		l.fails++
 	}
-	open := l.fails >= breakerFailures || errors.Is(err, blob.ErrFull)
+	open := l.fails >= breakerFailures || errors.Is(err, blob.ErrFull) || errors.Is(err, blob.ErrDenied)
 	l.w.mu.Unlock()
 	if open {
 		l.trip(err)
@@ -122,6 +129,7 @@ func (l *lane) trip(why error) {
 // flip needs the writer's lock.
 func (l *lane) flip(down bool, why string) {
 	l.down, l.why, l.since = down, why, l.w.o.Now()
+	l.good = l.since
 	close(l.turned)
 	l.turned = make(chan struct{})
 }

@@ -34,6 +34,7 @@ type parcel struct {
 	life   context.Context
 	cancel context.CancelFunc
 	landed atomic.Int32
+	others atomic.Int32 // targets that have other bytes under the name
 	users  atomic.Int32 // shipments, and puts that may outlive them
 	enough chan struct{}
 	failed chan struct{}
@@ -98,10 +99,13 @@ func (p *parcel) carry(l *lane, o *load) {
 	waits := weather.Waits(p.life)
 	for p.board(l, o) {
 		err := l.put(p, *o)
-		if errors.Is(err, blob.ErrExist) && p.settle != nil {
+		if errors.Is(err, blob.ErrExist) && p.settle != nil { // ErrDiffers, too: the last word is that of the bytes
 			_, err = within(p.life, putMax, func(ctx context.Context) (struct{}, error) { return struct{}{}, p.settle(ctx, l) })
 		}
 		switch {
+		case errors.Is(err, blob.ErrDiffers):
+			p.differs(l, o.key, err)
+			return
 		case err == nil, errors.Is(err, blob.ErrExist):
 			if int(p.landed.Add(1)) == p.quorum {
 				close(p.enough)
@@ -118,6 +122,16 @@ func (p *parcel) carry(l *lane, o *load) {
 			wait.Stop()
 			return
 		}
+	}
+}
+
+// differs is where a target holds something else under a shard's name, such as
+// what it kept of a put that it refused: it has no such shard. The pack goes on
+// without, and is worthless once too few targets are left for its quorum.
+func (p *parcel) differs(l *lane, key string, err error) {
+	p.w.o.Log.Warn("a target has another object in a shard's place", "target", l.slot.name, "key", key, "err", err)
+	if int(p.others.Add(1)) > len(p.loads)-p.quorum {
+		p.fail.Do(func() { p.err = l.slot.fault(fmt.Errorf("%w: %w", ErrConflict, err)); close(p.failed) })
 	}
 }
 
