@@ -5,6 +5,9 @@ GO      ?= go
 TAGS    := synctests
 CACHE   ?= $(HOME)/.cache/holdfast
 export HOLDFAST_CACHE := $(CACHE)
+# The S3 server of the tests. Its version is in its name, so it is built once for
+# each: about 100 CPU s, where Go's own cache knows nothing of it.
+S3SERVER := $(CACHE)/versitygw-$(shell sed -n 's|.*versity/versitygw \(v[^ ]*\).*|\1|p' ops/tools/go.mod)-$(shell $(GO) env GOARCH)
 
 .PHONY: all build demo deps test race mutants lint generate bench kill clean
 
@@ -25,11 +28,14 @@ deps:
 	@command -v kcat >/dev/null && command -v e2fsck >/dev/null && command -v qemu-img >/dev/null || ! command -v apt-get >/dev/null || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq kcat e2fsprogs qemu-utils >/dev/null; }
 
-test: bin/holdfast
+$(S3SERVER):
+	$(GO) -C ops/tools build -trimpath -ldflags='-s -w' -o $@ github.com/versity/versitygw/cmd/versitygw
+
+test: bin/holdfast $(S3SERVER)
 	$(GO) vet -tags $(TAGS) ./...
 	$(GO) test -tags $(TAGS) ./...
 
-race:
+race: $(S3SERVER)
 	$(GO) test -race -tags $(TAGS) ./...
 
 # Breaks the house once for each entry of loadtest/mutants, and wants the test that
