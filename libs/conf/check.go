@@ -127,32 +127,7 @@ func (c *Config) checkVault(say sayer) {
 	} else if n := v.Shards.K + v.Shards.M; n != len(v.Targets) {
 		say("vault.targets", "there are %d, and k+m is %d: each shard of a pack needs a target of its own", len(v.Targets), n)
 	}
-	names, paths := map[string]bool{}, map[string]string{}
-	for i, t := range v.Targets {
-		at := fmt.Sprintf("vault.targets[%d]", i)
-		if !nameRule.MatchString(t.Name) {
-			say(at+".name", "%q is no name: letters, digits, - and _, at most 63", t.Name)
-		} else if names[t.Name] {
-			say(at+".name", "%q is there twice", t.Name)
-		}
-		names[t.Name] = true
-		if t.Kind != "file" {
-			say(at+".kind", "%q is not known; there is: file", t.Kind)
-			continue
-		}
-		if t.Path == "" {
-			say(at+".path", "is missing: the folder of the target")
-			continue
-		}
-		if isFile(t.Path) {
-			say(at+".path", "%s is a file, not a folder", t.Path)
-		}
-		real := realPath(t.Path)
-		if other, ok := paths[real]; ok {
-			say(at+".path", "%s is the folder of target %s too: one disk would hold two shards of each pack", t.Path, other)
-		}
-		paths[real] = t.Name
-	}
+	checkTargets(v.Targets, say)
 }
 
 func isFile(path string) bool {

@@ -92,10 +92,8 @@ func (s *Source) checkVSphere(at string, say sayer) {
 			say(at+".thumbprint", "%v", err)
 		}
 	case s.CAFile != "":
-		if pem, err := os.ReadFile(s.CAFile); err != nil {
+		if err := checkPEM(s.CAFile); err != nil {
 			say(at+".ca_file", "%v", err)
-		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			say(at+".ca_file", "%s holds no certificate in PEM", s.CAFile)
 		}
 	}
 	switch s.Transport {
@@ -125,6 +123,14 @@ func checkURL(text string) error {
 		return fmt.Errorf("%q says more than https://host:port", text)
 	}
 	return nil
+}
+
+func checkPEM(path string) error {
+	pem, err := os.ReadFile(path)
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		err = fmt.Errorf("%s holds no certificate in PEM", path)
+	}
+	return err
 }
 
 func checkSecret(path string) error {

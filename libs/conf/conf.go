@@ -85,13 +85,6 @@ type Shards struct {
 	M int `yaml:"m"`
 }
 
-// Target is one object store.
-type Target struct {
-	Name string `yaml:"name"`
-	Kind string `yaml:"kind"` // file
-	Path string `yaml:"path"` // file: the folder
-}
-
 // Keys is where this process finds keys. A stage that needs one that is not
 // there refuses to start, so each process is given the files that it needs and
 // no others.

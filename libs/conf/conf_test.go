@@ -209,5 +209,6 @@ func TestBadVCenterIsNamed(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte("vault: {targets: [{}]}"))
+	f.Add([]byte(withBucket("", "")))
 	f.Fuzz(func(t *testing.T, b []byte) { Parse("x.yaml", b) })
 }

@@ -83,6 +83,9 @@ func (c *Config) fill() {
 	c.Vault.Name = cmp.Or(c.Vault.Name, c.Region)
 	c.Vault.Grid = cmp.Or(c.Vault.Grid, 64<<10)
 	c.Vault.Compression = cmp.Or(c.Vault.Compression, "zstd-fastest")
+	for i := range c.Vault.Targets {
+		c.Vault.Targets[i].fill()
+	}
 	for i := range c.Sources {
 		c.Sources[i].fill()
 	}
@@ -97,7 +100,7 @@ func (c *Config) anchor(dir string) {
 		paths = append(paths, &c.Staging[i].Share)
 	}
 	for i := range c.Vault.Targets {
-		paths = append(paths, &c.Vault.Targets[i].Path)
+		paths = append(paths, c.Vault.Targets[i].paths()...)
 	}
 	for i := range c.Sources {
 		paths = append(paths, c.Sources[i].paths()...)
