@@ -61,7 +61,7 @@ func BenchmarkRead(b *testing.B) {
 		b.Fatal(err)
 	}
 	logs := pagelog.Of(dir, "s", "vm")
-	buf := make([]byte, bufBytes(cut.GridDefault))
+	buf := make([]byte, bufBytes(cut.ExtentBytes, cut.GridDefault))
 	out := &freer{share: share, files: map[string]*schemas.BaseFile{}}
 	read := func(base *pagelog.Log) {
 		snap, err := src.Prepare(b.Context(), source.Order{Machine: "vm"})

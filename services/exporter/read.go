@@ -59,7 +59,7 @@ type reading struct {
 }
 
 // bufBytes is what a reading needs: an extent, and a page that may not fit in it.
-func bufBytes(grid int64) int64 { return cut.ExtentBytes + grid*cut.PagePlaces }
+func bufBytes(extent int, grid int64) int64 { return int64(extent) + grid*cut.PagePlaces }
 
 // all reads every file, beginning at the cursor.
 func (r *reading) all(ctx context.Context) error {

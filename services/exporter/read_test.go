@@ -249,7 +249,7 @@ func (w *world) export(base *point, kills int) (*point, *catcher) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &reading{run: &schemas.Run{}, source: "s", snap: snap, grid: testGrid, log: log, from: from, sink: c, now: time.Now, limits: limits{cut.ExtentBytes, 4 << 20, 2}, buf: make([]byte, bufBytes(testGrid))}
+		r := &reading{run: &schemas.Run{}, source: "s", snap: snap, grid: testGrid, log: log, from: from, sink: c, now: time.Now, limits: limits{cut.ExtentBytes, 4 << 20, 2}, buf: make([]byte, bufBytes(cut.ExtentBytes, testGrid))}
 		if base != nil {
 			r.base = base.base
 			if w.tracked {

@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"time"
@@ -19,8 +20,6 @@ const (
 	tickEvery = 10 * time.Second
 	// listEvery is how often a source is listed that does not say.
 	listEvery = 5 * time.Minute
-	// gridMax: a page, which has 64 places and lies in one extent, fits in one.
-	gridMax = cut.ExtentBytes / cut.PagePlaces
 )
 
 // Config of the exporter.
@@ -43,6 +42,9 @@ type Deps struct {
 	Grid    uint32              // of the vault
 	// DigestKey takes the digests that chunks are named from; it names nothing.
 	DigestKey [32]byte
+	// ExtentBytes is the most that an extent holds. 0: cut.ExtentBytes. Simulations
+	// have less, so that small machines have many extents.
+	ExtentBytes int
 }
 
 // Provider is one source, where its bytes go, and what protects it from us.
@@ -78,7 +80,7 @@ type shared struct {
 
 // Stage reads machines and puts what changed into staging.
 func Stage(c Config, d Deps) stage.Stage {
-	return define(c, d, limits{extentBytes: cut.ExtentBytes, cursorBytes: cursorBytes, cursorExtents: cursorExtents})
+	return define(c, d, limits{extentBytes: cmp.Or(d.ExtentBytes, cut.ExtentBytes), cursorBytes: cursorBytes, cursorExtents: cursorExtents})
 }
 
 // limits of a reading; a test has smaller ones.
@@ -93,8 +95,9 @@ func define(c Config, d Deps, lim limits) stage.Stage {
 		if err := cut.CheckGrid(d.Grid); err != nil {
 			return nil, err
 		}
-		if d.Grid > gridMax {
-			return nil, fmt.Errorf("grid of %d bytes: a page of 64 places must fit in an extent, so %d at most", d.Grid, gridMax)
+		// A page, which has 64 places and lies in one extent, fits in one.
+		if most := lim.extentBytes / cut.PagePlaces; int(d.Grid) > most {
+			return nil, fmt.Errorf("grid of %d bytes: a page of 64 places must fit in an extent, so %d at most", d.Grid, most)
 		}
 		if c.Readers < 1 {
 			return nil, fmt.Errorf("stages.exporter.readers: %d, want 1 at least", c.Readers)
@@ -121,7 +124,7 @@ func (s *shared) buf() []byte {
 		s.bufs = s.bufs[:n-1]
 		return b
 	}
-	return make([]byte, bufBytes(int64(s.deps.Grid)))
+	return make([]byte, bufBytes(s.extentBytes, int64(s.deps.Grid)))
 }
 
 func (s *shared) giveBack(b []byte) {
