@@ -48,12 +48,16 @@ type Options struct {
 	// PoolBytes is the most that freed files keep, by this process; more are
 	// removed. 0: PoolDefault. Negative: none.
 	PoolBytes int64
+	// Room says whether there is room for so many bytes more; where it says no, Put
+	// says ErrFull. Nil: the file system alone knows. Simulations fill shares with it.
+	Room func(bytes int64) bool
 }
 
 // Share is one staging share. All methods may be called from many goroutines.
 type Share struct {
 	dir  string
 	pool *pool
+	room func(bytes int64) bool
 }
 
 // Open opens the share in dir, which it makes if need be. Files that an earlier
@@ -62,7 +66,7 @@ func Open(dir string, o Options) (*Share, error) {
 	if o.PoolBytes == 0 {
 		o.PoolBytes = PoolDefault
 	}
-	s := &Share{dir: dir, pool: newPool(filepath.Join(dir, "pool"), o.PoolBytes)}
+	s := &Share{dir: dir, room: o.Room, pool: newPool(filepath.Join(dir, "pool"), o.PoolBytes)}
 	for _, d := range []string{s.leases(), s.pool.dir} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("open staging share: %w", err)
@@ -82,6 +86,9 @@ func (s *Share) leases() string { return filepath.Join(s.dir, "leases") }
 func (s *Share) Put(lease, name string, body ...[]byte) (ref string, err error) {
 	if !plain(lease) || !plain(name) {
 		return "", fmt.Errorf("put %q/%q into staging: lease and name must be plain file names", lease, name)
+	}
+	if n := size(body); s.room != nil && !s.room(n) {
+		return "", fmt.Errorf("put %s/%s into staging: %d bytes: %w", lease, name, n, ErrFull)
 	}
 	dir := filepath.Join(s.leases(), lease)
 	err = s.pool.put(dir, name, body)
