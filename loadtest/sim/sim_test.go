@@ -1,0 +1,55 @@
+//go:build synctests
+
+package sim
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+)
+
+// TestHouse is the simulation; see the package.
+func TestHouse(t *testing.T) {
+	from, to := seeds(t, 8)
+	for seed := from; seed < to; seed++ {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			t.Parallel()
+			run(t, seed, walk)
+		})
+	}
+}
+
+// seeds are those to run: SEED alone, or SEEDS of them, or so few.
+func seeds(t *testing.T, few uint64) (from, to uint64) {
+	number := func(name string) (uint64, bool) {
+		text := os.Getenv(name)
+		n, err := strconv.ParseUint(text, 10, 63)
+		if text != "" && err != nil {
+			t.Fatalf("%s=%s: %v", name, text, err)
+		}
+		return n, text != ""
+	}
+	if n, ok := number("SEED"); ok {
+		return n, n + 1
+	}
+	if n, ok := number("SEEDS"); ok {
+		return 0, n
+	}
+	return 0, few
+}
+
+// walk is one seed.
+func walk(w *world) {
+	s := newSite("site", w.seed)
+	s.tracks, s.limit, s.slow = true, 2, 0
+	w.sites = append(w.sites, s)
+	m := w.machine(s, 2, 4)
+	o := &post{w: w, name: "a", stages: catalogue}
+	w.posts = append(w.posts, o)
+	o.start()
+	w.order(true, m)
+	w.rest("one backup")
+	points := w.coldPoints()
+	w.check(len(points) == 1, 1, "%d points", len(points))
+}
