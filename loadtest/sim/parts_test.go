@@ -5,6 +5,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"time"
 
@@ -107,7 +108,7 @@ func open(a *parts, name string) (s stage.Stage, err error) {
 		return chunker.Stage(chunker.Config{}, chunker.Deps{Staging: a.share, NameKey: w.ring.Name}), nil
 	case "deduper":
 		return deduper.Stage(deduper.Config{Cache: index.CacheMin, Flush: conf.Duration(30 * time.Second)},
-			deduper.Deps{Dir: filepath.Join(w.dir, a.p.post.name+".index"), Tables: nil}), nil
+			deduper.Deps{Dir: filepath.Join(w.dir, a.p.post.name+".index"), Tables: tables{a.vault, reader}}), nil
 	case "compressor-encryptor":
 		return sealer.Stage(sealer.Config{Workers: 1}, sealer.Deps{Staging: a.share, Sealed: a.area, Ring: w.ring, Codec: w.codec}), nil
 	case "uploader":
@@ -127,4 +128,28 @@ const huntEvery = time.Minute
 // schedule is the scheduler's configuration.
 func (w *world) schedule() scheduler.Config {
 	return scheduler.Config{Limits: scheduler.Limits{Silence: w.silence, Cap: time.Hour, Retell: 30 * time.Second, Attempts: 5}, Listing: time.Minute}
+}
+
+// tables is what an index is rebuilt from when its log and its store are gone.
+type tables struct {
+	v *vault.Vault
+	r *vault.Reader
+}
+
+func (t tables) Packs(ctx context.Context) iter.Seq2[vault.PackID, error] {
+	return func(yield func(vault.PackID, error) bool) {
+		l := t.v.Packs(false)
+		for p := range l.All(ctx) {
+			if p.Sound() >= t.v.Quorum() && !yield(p.ID, nil) {
+				return
+			}
+		}
+		if err := l.Err(); err != nil {
+			yield(vault.PackID{}, err)
+		}
+	}
+}
+
+func (t tables) Table(ctx context.Context, id vault.PackID) ([]vault.Entry, error) {
+	return t.r.PackTable(ctx, id)
 }

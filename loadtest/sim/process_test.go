@@ -24,6 +24,7 @@ type post struct {
 	name   string
 	stages []string
 	born   int
+	late   bool     // it is not there at the start: it joins later
 	up     *process // nil: nobody is there
 }
 

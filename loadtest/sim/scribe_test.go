@@ -115,7 +115,7 @@ func (s *scribe) note(spec topics.Spec, rec *kgo.Record) {
 		}
 	}
 	m := message(spec.Name)
-	if m == nil {
+	if m == nil || poison(rec) {
 		return
 	}
 	if err := proto.Unmarshal(rec.Value, m); err != nil {

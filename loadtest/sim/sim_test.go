@@ -38,18 +38,3 @@ func seeds(t *testing.T, few uint64) (from, to uint64) {
 	}
 	return 0, few
 }
-
-// walk is one seed.
-func walk(w *world) {
-	s := newSite("site", w.seed)
-	s.tracks, s.limit, s.slow = true, 2, 0
-	w.sites = append(w.sites, s)
-	m := w.machine(s, 2, 4)
-	o := &post{w: w, name: "a", stages: catalogue}
-	w.posts = append(w.posts, o)
-	o.start()
-	w.order(true, m)
-	w.rest("one backup")
-	points := w.coldPoints()
-	w.check(len(points) == 1, 1, "%d points", len(points))
-}

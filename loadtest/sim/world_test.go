@@ -50,21 +50,30 @@ type world struct {
 	mu       sync.Mutex
 	streams  map[string][]topics.Spec // what each stage reads
 	full     bool                     // staging
+	whole    map[vault.PackID]bool    // packs whose every shard was seen
 	broken   map[string]bool          // checks that failed, to say each once
 	requests []*request
 	restores []*restore
 	story    []string // what was done to the house, in order
+	luck     *rand.Rand
+
+	kinds  map[string]bool // of faults
+	events []event
+	ahead  time.Duration // how far the latest clock ever was ahead of ours
+	over   chan struct{} // closed at the end
 }
 
 // run gives f a house of one seed, and takes it down.
 func run(t *testing.T, seed uint64, f func(*world)) {
 	dir := scratch(t)
-	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), dir: dir, k: 2, m: 2, ring: theRing(), codec: seal.MethodMinlz, silence: 90 * time.Second,
-		streams: map[string][]topics.Spec{}, broken: map[string]bool{}, ledger: &ledgertest.Fake{Slow: 20 * time.Millisecond}}
+	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), luck: rand.New(rand.NewPCG(seed, 2)), dir: dir, k: 2, m: 2, ring: theRing(), codec: seal.MethodMinlz, silence: 90 * time.Second,
+		whole: map[vault.PackID]bool{}, streams: map[string][]topics.Spec{}, broken: map[string]bool{}, ledger: &ledgertest.Fake{Slow: 20 * time.Millisecond}}
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
 		defer time.Sleep(time.Minute) // closed clients may still sleep in a slow wire
 		w.ear = &ear{w: w}
+		w.over = make(chan struct{})
+		defer close(w.over)
 		w.log = slog.New(slog.NewTextHandler(w.ear, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		defer func() {
 			if t.Failed() {
