@@ -67,7 +67,7 @@ var (
 		"how a backup ended: one terminal event each")
 	BackupsProgressed = public("backups.progressed", "machine", "auditor", "anyone",
 		"queued, running, and how far")
-	EpochsTurned = single(table[*schemas.EpochTurned]("epochs.turned", "one partition", "collector", "scheduler, auditor",
+	EpochsTurned = order(table[*schemas.EpochTurned]("epochs.turned", "one partition", "collector", "scheduler, auditor",
 		"the order of epochs; the first record of a kind for n wins"))
 	RestoresRequested  = public("restores.requested", "restore", "anyone", "restorer", "orders: restore this point there")
 	RestoresProgressed = public("restores.progressed", "restore", "restorer", "anyone", "how far a restore is")
@@ -101,7 +101,14 @@ func kept(t Raw) Raw {
 	return t
 }
 
-func single[T proto.Message](t Topic[T]) Topic[T] { return widen(t, Single) }
+// order is a table of which every record counts, in the order of one partition: of
+// two rivals for one key the first wins, so compaction, which keeps the last, would
+// change what was said.
+func order[T proto.Message](t Topic[T]) Topic[T] {
+	t.Compacted = false
+	return widen(t, Single)
+}
+
 func narrow[T proto.Message](t Topic[T]) Topic[T] { return widen(t, Narrow) }
 
 func widen[T proto.Message](t Topic[T], w Width) Topic[T] {

@@ -39,3 +39,15 @@ func TestNamesAreUnique(t *testing.T) {
 		seen[s.Name] = true
 	}
 }
+
+// Of two rivals in an order the first wins; compaction keeps the last of a key.
+func TestNoOrderIsCompacted(t *testing.T) {
+	for _, s := range All() {
+		if s.Width == Single && (s.Compacted || s.Keep != 0) {
+			t.Errorf("%s: compacted %v, kept %s: an order is kept whole", s.Name, s.Compacted, s.Keep)
+		}
+	}
+	if EpochsTurned.Width != Single || EpochsTurned.Kind != Table {
+		t.Error("epochs.turned is no order")
+	}
+}
