@@ -9,7 +9,12 @@ export HOLDFAST_CACHE := $(CACHE)
 # each: about 100 CPU s, where Go's own cache knows nothing of it.
 S3SERVER := $(CACHE)/versitygw-$(shell sed -n 's|.*versity/versitygw \(v[^ ]*\).*|\1|p' ops/tools/go.mod)-$(shell $(GO) env GOARCH)
 
-.PHONY: all build demo deps test race mutants lint generate bench kill clean
+# Real Kafka brokers for tests, named by what made them: a fresh checkout makes
+# every file look newer than a restored cache.
+KAFKA_MADE_BY := libs/stage/kafkatest/pom.xml libs/stage/kafkatest/install.sh
+KAFKA         := $(CACHE)/kafka-$(shell cat $(KAFKA_MADE_BY) | sha256sum | cut -c1-12)
+
+.PHONY: all build demo deps kafka sizes test race mutants lint generate bench kill clean
 
 all: lint test
 
@@ -22,16 +27,26 @@ demo: bin/holdfast
 	bin/holdfast demo
 
 # What tests use beside Go: kcat, which asks as a stranger would, e2fsck, which
-# judges the demo's disks, and qemu-img, which judges the formats that disks are
-# written in. Where there is no apt, tests that need them say so.
+# judges the demo's disks, qemu-img, which judges the formats that disks are
+# written in, and java and mvn, for real Kafka brokers. Where there is no apt,
+# tests that need them say so.
 deps:
-	@command -v kcat >/dev/null && command -v e2fsck >/dev/null && command -v qemu-img >/dev/null || ! command -v apt-get >/dev/null || \
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq kcat e2fsprogs qemu-utils >/dev/null; }
+	@command -v kcat >/dev/null && command -v e2fsck >/dev/null && command -v qemu-img >/dev/null && command -v java >/dev/null && command -v mvn >/dev/null || ! command -v apt-get >/dev/null || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq kcat e2fsprogs qemu-utils default-jre-headless maven >/dev/null; }
 
 $(S3SERVER):
 	$(GO) -C ops/tools build -trimpath -ldflags='-s -w' -o $@ github.com/versity/versitygw/cmd/versitygw
 
-test: bin/holdfast $(S3SERVER)
+# 46 jars of Maven's central repository, 90 MB with the archive of parsed classes.
+kafka:
+	@if ! command -v java >/dev/null || ! command -v mvn >/dev/null; then echo 'make kafka: java or mvn is not there; nothing is tested on real brokers'; \
+	elif [ ! -e $(KAFKA)/bootstrap.checkpoint ]; then libs/stage/kafkatest/install.sh libs/stage/kafkatest/pom.xml $(KAFKA); fi
+
+# What was fetched for tests and for the one-machine mode.
+sizes:
+	@du -sh $(CACHE)/*/ 2>/dev/null || echo 'nothing in $(CACHE)'
+
+test: bin/holdfast kafka $(S3SERVER)
 	$(GO) vet -tags $(TAGS) ./...
 	$(GO) test -tags $(TAGS) ./...
 

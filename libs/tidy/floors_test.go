@@ -22,6 +22,7 @@ var floors = []struct {
 	{"libs/", 2},
 	{"libs/stage", 3},
 	{"libs/stage/client", 4},
+	{"libs/stage/kafkatest", 4},
 	{"libs/stage/stagetest", 4},
 	{"ops/standalone/", 5},
 	{"ops/standalone/clickhouse/clickhousetest", 6},
