@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -14,136 +14,133 @@ import (
 	"github.com/holdfast-backup/holdfast/topics"
 )
 
-// Shape is how topics are made. Partition counts are fixed at a region's birth.
-type Shape struct {
-	Wide, Narrow int32
-	Replication  int16 // -1: the brokers' default
-	// Small bounds logs for one machine, whose broker knows no compaction.
-	Small bool
-}
+// atOnce is how many partitions one request makes: Kafka refuses more than
+// 10,000, and 60 topics of 64 are 3,840.
+const atOnce = 5000
 
-// OneMachine is small on purpose: four rooms a stage fill two to eight cores.
-var OneMachine = Shape{Wide: 4, Narrow: 4, Replication: 1, Small: true}
-
-// Cluster is a region's: 64 rooms a stage.
-var Cluster = Shape{Wide: 64, Narrow: 16, Replication: -1}
-
-// Parts returns the partition count of topics as wide as w.
-func (s Shape) Parts(w topics.Width) int32 {
-	switch w {
-	case topics.Wide:
-		return s.Wide
-	case topics.Narrow:
-		return s.Narrow
-	default:
-		return 1
-	}
-}
-
-// Bounds of one machine's logs, in bytes a topic. 4 slots x 512 MiB in flight
-// are 1.6 MB of references, so 16 MiB outlive any crash; places wait for a
-// ledger that is down (256 MiB are 4M places); the index keeps a day of rows,
-// because its store lies on the same disk. All together stay below 1 GiB: a
-// start after a crash reads every byte.
-var smallBytes = map[string]int64{
-	topics.PlacesFiled.Name:  256 << 20,
-	topics.ChunksStored.Name: 128 << 20,
-}
-
+// A creation reaches every broker in milliseconds, on a machine with other work in a
+// second; one that is fenced never hears of it.
 const (
-	smallStream  = 16 << 20
-	smallPublic  = 32 << 20
-	smallSegment = 4 << 20
+	spreadWithin = 30 * time.Second
+	spreadLook   = 20 * time.Millisecond
 )
-
-// Configs are the settings of a topic in this shape.
-func (s Shape) Configs(t topics.Spec) map[string]string {
-	c := map[string]string{"retention.ms": "-1"}
-	if t.Keep > 0 {
-		c["retention.ms"] = strconv.FormatInt(t.Keep.Milliseconds(), 10)
-	}
-	if !s.Small {
-		c["cleanup.policy"] = "delete"
-		if t.Compacted {
-			c["cleanup.policy"], c["max.compaction.lag.ms"] = "compact", strconv.FormatInt((24*time.Hour).Milliseconds(), 10)
-		}
-		return c
-	}
-	c["segment.bytes"] = strconv.Itoa(smallSegment)
-	c["cleanup.policy"] = "delete" // compaction there can lose keys: tables are rolled at a start instead
-	limit, special := smallBytes[t.Name]
-	switch {
-	case t.Name == topics.ChunksStored.Name:
-		c["retention.ms"] = strconv.FormatInt((24 * time.Hour).Milliseconds(), 10)
-	case special:
-	case t.Compacted:
-		return c
-	case t.Kind == topics.Public:
-		limit = smallPublic
-	default:
-		limit = smallStream
-	}
-	c["retention.bytes"] = strconv.FormatInt(max(limit/int64(s.Parts(t.Width)), smallSegment), 10)
-	return c
-}
 
 // Ensure makes the topics that are missing, and their .refused. It changes
 // nothing that is there, and says which topics have another partition count
-// than shape wants, because no later start can mend that.
+// than shape wants, because no later start can mend that. When it returns, every
+// broker that answers knows what was made.
 func (c *Client) Ensure(ctx context.Context, shape Shape) (made []string, err error) {
-	have, err := c.counts(ctx)
+	have, err := there(ctx, c.cl)
 	if err != nil {
 		return nil, err
 	}
 	var odd []error
-	for _, s := range topics.All() {
-		for _, s := range []topics.Spec{s, s.Refused()} {
-			name, want := s.In(c.region), shape.Parts(s.Width)
-			if n, ok := have[name]; ok {
-				if n != want {
-					odd = append(odd, fmt.Errorf("topic %s has %d partitions, wanted are %d: counts are fixed at a region's birth", name, n, want))
-				}
-				continue
-			}
-			if err := c.create(ctx, shape, s); err != nil {
-				return made, err
-			}
-			made = append(made, name)
+	var missing []topics.Spec
+	for _, s := range everyTopic() {
+		t, ok := have[s.In(c.region)]
+		switch want := shape.Parts(s.Width); {
+		case !ok:
+			missing = append(missing, s)
+		case int32(len(t.Partitions)) != want:
+			odd = append(odd, fmt.Errorf("topic %s has %d partitions, wanted are %d: counts are fixed at a region's birth", *t.Topic, len(t.Partitions), want))
 		}
+	}
+	for len(missing) > 0 {
+		n, parts := 0, int32(0)
+		for ; n < len(missing) && (n == 0 || parts+shape.Parts(missing[n].Width) <= atOnce); n++ {
+			parts += shape.Parts(missing[n].Width)
+		}
+		if err := c.create(ctx, shape, missing[:n]...); err != nil {
+			return made, err
+		}
+		for _, s := range missing[:n] {
+			made = append(made, s.In(c.region))
+		}
+		missing = missing[n:]
+	}
+	if err := c.spread(ctx, made); err != nil {
+		return made, err
 	}
 	return made, errors.Join(odd...)
 }
 
-// counts asks for the partition count of every topic. kadm answers from a cache
-// that knows only the topics that this client has used.
-func (c *Client) counts(ctx context.Context) (map[string]int32, error) {
-	req := kmsg.NewPtrMetadataRequest()
-	resp, err := req.RequestWith(ctx, c.cl)
+// spread waits until each broker knows these topics: a creation is acknowledged by the
+// controller, and reaches the others when it does.
+func (c *Client) spread(ctx context.Context, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, spreadWithin)
+	defer cancel()
+	for _, b := range c.cl.DiscoveredBrokers() {
+		for {
+			have, err := there(ctx, b)
+			if ctx.Err() != nil {
+				return fmt.Errorf("wait until all brokers know the topics that were made: %w", ctx.Err())
+			}
+			if err != nil { // it is down, and will know before it serves again
+				break
+			}
+			if !slices.ContainsFunc(names, func(n string) bool { _, ok := have[n]; return !ok }) {
+				break
+			}
+			time.Sleep(spreadLook)
+		}
+	}
+	return nil
+}
+
+// everyTopic lists the catalogue, each topic with its .refused.
+func everyTopic() (all []topics.Spec) {
+	for _, s := range topics.All() {
+		all = append(all, s, s.Refused())
+	}
+	return all
+}
+
+// there asks a cluster, or one broker, for every topic. kadm answers from a cache that
+// knows only the topics that this client has used.
+func there(ctx context.Context, whom kmsg.Requestor) (map[string]kmsg.MetadataResponseTopic, error) {
+	resp, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, whom)
 	if err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)
 	}
-	n := map[string]int32{}
+	found := map[string]kmsg.MetadataResponseTopic{}
 	for _, t := range resp.Topics {
 		if t.Topic != nil {
-			n[*t.Topic] = int32(len(t.Partitions))
+			found[*t.Topic] = t
 		}
 	}
-	return n, nil
+	return found, nil
 }
 
-func (c *Client) create(ctx context.Context, shape Shape, s topics.Spec) error {
-	configs := map[string]*string{}
-	for k, v := range shape.Configs(s) {
-		configs[k] = &v
+// create makes topics in one request. One that is there by now is none of our business.
+func (c *Client) create(ctx context.Context, shape Shape, specs ...topics.Spec) error {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	for _, s := range specs {
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = s.In(c.region), shape.Parts(s.Width), shape.Replication
+		for k, v := range shape.Configs(s) {
+			t.Configs = append(t.Configs, kmsg.CreateTopicsRequestTopicConfig{Name: k, Value: &v})
+		}
+		req.Topics = append(req.Topics, t)
 	}
-	r, err := kadm.NewClient(c.cl).CreateTopic(ctx, shape.Parts(s.Width), shape.Replication, configs, s.In(c.region))
-	if err == nil {
-		err = r.Err
+	resp, err := req.RequestWith(ctx, c.cl)
+	if err != nil {
+		return fmt.Errorf("make topics: %w", err)
 	}
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("make topic %s: %w", s.In(c.region), err)
+	var errs []error
+	for _, t := range resp.Topics {
+		err := kerr.ErrorForCode(t.ErrorCode)
+		if err == nil || errors.Is(err, kerr.TopicAlreadyExists) {
+			continue
+		}
+		if t.ErrorMessage != nil {
+			err = fmt.Errorf("%w: %s", err, *t.ErrorMessage)
+		}
+		errs = append(errs, fmt.Errorf("make topic %s: %w", t.Topic, err))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Remake deletes a topic and makes it anew, empty.
