@@ -45,30 +45,40 @@ func listOffset(ctx context.Context, cl *kgo.Client, topic string, part int32, w
 	return p.Offset, kerr.ErrorForCode(p.ErrorCode)
 }
 
-// hollow returns the first offset from at on that may hold a record, or end.
+// hollow is Solid for the runner, which tells and goes on.
 func (r *runner) hollow(ctx context.Context, cl *kgo.Client, topic string, part int32, at, end int64) int64 {
+	to, err := Solid(ctx, cl, topic, r.ids[topic], part, at, end)
+	if err != nil {
+		r.tell(Note{Kind: Trouble, Topic: topic, Part: part, Offset: to, Err: err})
+	}
+	return to
+}
+
+// Solid returns the first offset from at on that may hold a record, or end. A client
+// tells no position without a record, so who waits for the end of a log whose last
+// records were compacted away, or are a transaction's marker, would wait for ever.
+func Solid(ctx context.Context, cl *kgo.Client, topic string, id [16]byte, part int32, at, end int64) (int64, error) {
 	for at < end {
-		p, err := r.fetch(ctx, cl, topic, part, at)
+		p, err := fetch(ctx, cl, topic, id, part, at)
 		if err != nil {
-			r.tell(Note{Kind: Trouble, Topic: topic, Part: part, Offset: at, Err: err})
-			return at
+			return at, err
 		}
 		got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: at, Topic: topic, Partition: part},
 			p, kgo.DefaultDecompressor(), nil)
 		switch {
 		case len(got.Records) > 0 || got.Err != nil:
-			return at
+			return at, nil
 		case len(p.RecordBatches) == 0 && p.HighWatermark >= end:
-			return end
+			return end, nil
 		case next <= at:
-			return at
+			return at, nil
 		}
 		at = next
 	}
-	return at
+	return at, nil
 }
 
-func (r *runner) fetch(ctx context.Context, cl *kgo.Client, topic string, part int32, at int64) (*kmsg.FetchResponseTopicPartition, error) {
+func fetch(ctx context.Context, cl *kgo.Client, topic string, id [16]byte, part int32, at int64) (*kmsg.FetchResponseTopicPartition, error) {
 	leader, _, err := cl.PartitionLeader(topic, part)
 	if err != nil {
 		return nil, err
@@ -77,7 +87,7 @@ func (r *runner) fetch(ctx context.Context, cl *kgo.Client, topic string, part i
 	req.ReplicaID, req.MaxBytes, req.SessionEpoch = -1, 1<<20, -1
 	rt, rp := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()
 	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = part, at, 1<<20
-	rt.Topic, rt.TopicID, rt.Partitions = topic, r.ids[topic], append(rt.Partitions, rp)
+	rt.Topic, rt.TopicID, rt.Partitions = topic, id, append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	answer, err := cl.Broker(int(leader)).Request(ctx, req)
 	if err != nil {

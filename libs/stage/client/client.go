@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -87,93 +86,6 @@ func (c *Client) parts(ctx context.Context, name string) (int32, error) {
 		return 0, fmt.Errorf("topic %s is not there", name)
 	}
 	return int32(n), nil
-}
-
-// Read yields what s holds from the given age on, to its end as it is now, in
-// the order of each partition. age 0 is all.
-func (c *Client) Read(ctx context.Context, s topics.Spec, age time.Duration) iter.Seq2[Record, error] {
-	return c.read(ctx, s, age, false)
-}
-
-// Follow is Read that goes on with what comes, until ctx ends.
-func (c *Client) Follow(ctx context.Context, s topics.Spec, age time.Duration) iter.Seq2[Record, error] {
-	return c.read(ctx, s, age, true)
-}
-
-func (c *Client) read(ctx context.Context, s topics.Spec, age time.Duration, on bool) iter.Seq2[Record, error] {
-	name := s.In(c.region)
-	return func(yield func(Record, error) bool) {
-		from, ends, err := c.span(ctx, name, age)
-		if err != nil {
-			yield(Record{}, err)
-			return
-		}
-		if len(ends) == 0 && !on {
-			return
-		}
-		cl, err := kgo.NewClient(append(c.opts, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{name: from}), kgo.FetchMaxWait(500*time.Millisecond))...)
-		if err != nil {
-			yield(Record{}, fmt.Errorf("read %s: %w", name, err))
-			return
-		}
-		defer cl.Close()
-		for {
-			got := cl.PollFetches(ctx)
-			if ctx.Err() != nil {
-				if !on {
-					yield(Record{}, fmt.Errorf("read %s: %w", name, ctx.Err()))
-				}
-				return
-			}
-			for _, rec := range got.Records() {
-				if at, bounded := ends[rec.Partition]; !on && (!bounded || rec.Offset >= at) {
-					continue
-				}
-				if !yield(plain(rec), nil) {
-					return
-				}
-				if !on && rec.Offset+1 >= ends[rec.Partition] {
-					delete(ends, rec.Partition)
-				}
-			}
-			if !on && len(ends) == 0 {
-				return
-			}
-		}
-	}
-}
-
-// span says where reading starts, and where each partition that has something
-// to read ends.
-func (c *Client) span(ctx context.Context, name string, age time.Duration) (from map[int32]kgo.Offset, ends map[int32]int64, err error) {
-	adm := kadm.NewClient(c.cl)
-	last, err := adm.ListEndOffsets(ctx, name)
-	if err == nil {
-		err = last.Error()
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("end of %s: %w", name, err)
-	}
-	first, err := adm.ListStartOffsets(ctx, name)
-	if age > 0 {
-		first, err = adm.ListOffsetsAfterMilli(ctx, time.Now().Add(-age).UnixMilli(), name)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("start of %s: %w", name, err)
-	}
-	from, ends = map[int32]kgo.Offset{}, map[int32]int64{}
-	first.Each(func(o kadm.ListedOffset) {
-		at := o.Offset
-		end, ok := last.Lookup(name, o.Partition)
-		if ok && end.Offset < at {
-			at = end.Offset // a record came between the two questions, and was the first of its age
-		}
-		from[o.Partition] = kgo.NewOffset().At(at)
-		if ok && end.Offset > at {
-			ends[o.Partition] = end.Offset
-		}
-	})
-	return from, ends, nil
 }
 
 func plain(rec *kgo.Record) Record {
