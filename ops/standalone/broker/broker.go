@@ -9,7 +9,7 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -26,7 +26,9 @@ import (
 type Options struct {
 	Dir  string // its data, made if it is not there
 	Port int    // 0: the one of last time, else 9092, else any that is free
-	Log  io.Writer
+	// Log hears what the broker finds wrong, such as what a crash tore and it cuts
+	// off. Nil: nobody does.
+	Log *slog.Logger
 }
 
 // Broker is one running broker.
@@ -69,7 +71,7 @@ func Start(o Options) (*Broker, error) {
 		}),
 	}
 	if o.Log != nil {
-		opts = append(opts, kfake.WithLogger(kfake.BasicLogger(o.Log, kfake.LogLevelWarn)))
+		opts = append(opts, kfake.WithLogger(logger{o.Log}))
 	}
 	c, err := kfake.NewCluster(opts...)
 	if err != nil {
@@ -80,6 +82,15 @@ func Start(o Options) (*Broker, error) {
 	b := &Broker{c: c, lock: lock, stop: make(chan struct{}), addr: c.ListenAddrs()[0]}
 	b.done.Go(b.keep)
 	return b, nil
+}
+
+// logger passes warnings on and errors; below them the broker tells each request.
+type logger struct{ *slog.Logger }
+
+func (l logger) Logf(level kfake.LogLevel, format string, a ...any) {
+	if level <= kfake.LogLevelWarn {
+		l.Warn("broker: " + fmt.Sprintf(format, a...))
+	}
 }
 
 // Addr is host:port.

@@ -1,12 +1,9 @@
 package broker
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -63,11 +60,6 @@ func (b *Broker) Roll(ctx context.Context, cl *client.Client, region, dir string
 	return rolled, nil
 }
 
-type row struct {
-	part       int32
-	key, value []byte
-}
-
 // save writes s's live rows to file, if that is worth it.
 func save(ctx context.Context, cl *client.Client, s topics.Spec, file string, size int64) (bool, error) {
 	type where struct {
@@ -92,66 +84,33 @@ func save(ctx context.Context, cl *client.Client, s topics.Spec, file string, si
 	if size < rollTimes*live {
 		return false, nil
 	}
-	f, err := os.Create(file + ".new")
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	w := bufio.NewWriter(f)
-	for at, value := range last {
-		writeRow(w, row{at.part, []byte(at.key), value})
-	}
-	if err := errors.Join(w.Flush(), f.Sync()); err != nil {
-		return false, err
-	}
-	return true, os.Rename(file+".new", file)
+	return true, writeRows(file, func(yield func(row) bool) {
+		for at, value := range last {
+			if !yield(row{at.part, []byte(at.key), value}) {
+				return
+			}
+		}
+	})
 }
 
+// load makes the topic anew from file. The log that is there goes only once the
+// file is known to be whole.
 func load(ctx context.Context, cl *client.Client, s topics.Spec, file string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
+	for _, err := range readRows(file) {
+		if err != nil {
+			return fmt.Errorf("%w; the topic's log is left as it is: move the file away to start with that", err)
+		}
 	}
-	defer f.Close()
 	if err := cl.Remake(ctx, client.OneMachine, s); err != nil {
 		return err
 	}
-	for r := bufio.NewReader(f); ; {
-		one, err := readRow(r)
-		if errors.Is(err, io.EOF) {
-			return nil
+	for r, err := range readRows(file) {
+		if err == nil {
+			err = cl.Publish(ctx, topics.Event{Topic: s, Key: r.key, Value: r.value, Part: r.part})
 		}
 		if err != nil {
-			return fmt.Errorf("read %s: %w", file, err)
-		}
-		if err := cl.Publish(ctx, topics.Event{Topic: s, Key: one.key, Value: one.value, Part: one.part}); err != nil {
 			return err
 		}
 	}
-}
-
-func writeRow(w *bufio.Writer, r row) {
-	var head [12]byte
-	binary.BigEndian.PutUint32(head[:], uint32(r.part))
-	binary.BigEndian.PutUint32(head[4:], uint32(len(r.key)))
-	binary.BigEndian.PutUint32(head[8:], uint32(len(r.value)))
-	w.Write(head[:]) // a bufio.Writer keeps its first error for Flush
-	w.Write(r.key)
-	w.Write(r.value)
-}
-
-func readRow(r io.Reader) (row, error) {
-	var head [12]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return row{}, err
-	}
-	key, value := binary.BigEndian.Uint32(head[4:]), binary.BigEndian.Uint32(head[8:])
-	if key > 1<<20 || value > 16<<20 {
-		return row{}, fmt.Errorf("a row of %d + %d bytes", key, value)
-	}
-	b := make([]byte, key+value)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return row{}, fmt.Errorf("torn row: %w", io.ErrUnexpectedEOF)
-	}
-	return row{int32(binary.BigEndian.Uint32(head[:])), b[:key], b[key:]}, nil
+	return nil
 }

@@ -41,7 +41,7 @@ func (a *app) runCommand() *cobra.Command {
 			}
 			log := watch.Logger(os.Stderr, slog.LevelInfo)
 			if len(names) == 1 && names[0] == "broker" {
-				return a.runBroker(c.Context(), cfg)
+				return a.runBroker(c.Context(), cfg, log)
 			}
 			services, err := house.Named(names)
 			if err != nil {
@@ -74,7 +74,7 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 // runBroker is the one-machine broker as a process of its own.
-func (a *app) runBroker(ctx context.Context, c *conf.Config) error {
+func (a *app) runBroker(ctx context.Context, c *conf.Config, log *slog.Logger) error {
 	host, port, err := net.SplitHostPort(c.Kafka.Brokers[0])
 	if err != nil {
 		return fmt.Errorf("kafka.brokers[0]: %w", err)
@@ -86,7 +86,7 @@ func (a *app) runBroker(ctx context.Context, c *conf.Config) error {
 	if c.Data == "" {
 		return errors.New("data: no folder is configured")
 	}
-	b, err := broker.Start(broker.Options{Dir: filepath.Join(c.Data, "kafka"), Port: n})
+	b, err := broker.Start(broker.Options{Dir: filepath.Join(c.Data, "kafka"), Port: n, Log: log})
 	if err != nil {
 		return err
 	}

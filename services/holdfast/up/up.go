@@ -58,7 +58,7 @@ func Up(ctx context.Context, o Options) error {
 	if err := FirstKeys(ctx, c, o.Say); err != nil {
 		return err
 	}
-	b, err := openBroker(ctx, c, data, o.Port, say)
+	b, err := openBroker(ctx, o, c, say)
 	if err != nil {
 		return err
 	}
@@ -119,8 +119,9 @@ func waitReady(ctx context.Context, h *watch.Health, parts int) bool {
 	}
 }
 
-func openBroker(ctx context.Context, c *conf.Config, data string, port int, say func(string, ...any)) (*broker.Broker, error) {
-	b, err := broker.Start(broker.Options{Dir: filepath.Join(data, "kafka"), Port: port})
+func openBroker(ctx context.Context, o Options, c *conf.Config, say func(string, ...any)) (*broker.Broker, error) {
+	dir := filepath.Join(o.Data, "kafka")
+	b, err := broker.Start(broker.Options{Dir: dir, Port: o.Port, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +132,7 @@ func openBroker(ctx context.Context, c *conf.Config, data string, port int, say 
 	}
 	if err == nil {
 		var rolled []string
-		if rolled, err = b.Roll(ctx, cl, c.Region, filepath.Join(data, "kafka", "rolls")); len(rolled) > 0 {
+		if rolled, err = b.Roll(ctx, cl, c.Region, filepath.Join(dir, "rolls")); len(rolled) > 0 {
 			say("rolled the tables %v", rolled)
 		}
 	}
