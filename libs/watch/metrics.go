@@ -64,8 +64,11 @@ func NewMetrics() *Metrics {
 
 // Gauge registers a number that is asked for when somebody looks. A name that is
 // registered again has the new value: a stage that is built anew has new rooms.
-func (m *Metrics) Gauge(name, help string, value func() float64) {
-	g := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+func (m *Metrics) Gauge(name, help string, value func() float64) { m.GaugeOf(name, help, nil, value) }
+
+// GaugeOf is Gauge for one of several that share a name, told apart by labels.
+func (m *Metrics) GaugeOf(name, help string, labels map[string]string, value func() float64) {
+	g := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, value)
 	err := m.Registry.Register(g)
 	if old, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		m.Registry.Unregister(old.ExistingCollector)

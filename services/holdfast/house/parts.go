@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/holdfast-backup/holdfast/libs/blob/file"
 	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/ledger"
 	"github.com/holdfast-backup/holdfast/libs/source"
@@ -92,21 +91,6 @@ func (p *Parts) lied(source string, places uint64) {
 	}
 }
 
-// Targets opens the stores of the vault.
-func Targets(c *conf.Config) (all []vault.Target, err error) {
-	if len(c.Vault.Targets) == 0 {
-		return nil, errors.New("vault.targets: none is configured")
-	}
-	for _, t := range c.Vault.Targets {
-		s, err := file.Open(t.Path)
-		if err != nil {
-			return nil, fmt.Errorf("target %s: %w", t.Name, err)
-		}
-		all = append(all, vault.Target{Name: t.Name, Store: s})
-	}
-	return all, nil
-}
-
 // Settings are the vault's, as the configuration wants them.
 func Settings(c *conf.Config) vault.Settings {
 	return vault.Settings{Name: c.Vault.Name, Region: c.Region, GridBytes: uint32(c.Vault.Grid),
@@ -118,6 +102,7 @@ func (p *Parts) openVault() (*vault.Vault, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.watchTargets(targets)
 	v, err := vault.Open(p.ctx, targets)
 	if errors.Is(err, vault.ErrNoVault) {
 		return nil, fmt.Errorf("%w; make one with: holdfast init", err)
@@ -136,7 +121,11 @@ func (p *Parts) openWriter() (*vault.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return vault.NewWriter(v, vault.WriterOptions{Region: p.Conf.Region, Log: p.Log})
+	w, err := vault.NewWriter(v, vault.WriterOptions{Region: p.Conf.Region, Log: p.Log})
+	if err == nil {
+		p.watchWriter(w)
+	}
+	return w, err
 }
 
 // ring holds the keys named, and no others.

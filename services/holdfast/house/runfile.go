@@ -18,7 +18,7 @@ type RunFile struct {
 	// Metrics is the URL that Prometheus asks; /livez and /readyz are beside it.
 	Metrics string     `json:"metrics"`
 	Ledger  *RunLedger `json:"ledger,omitempty"` // absent: blind
-	Vault   []string   `json:"vault"`            // folders of the targets
+	Vault   []string   `json:"vault"`            // where the targets are: folders, or URLs of buckets
 }
 
 // RunLedger is how to ask the ledger, as a user who can only read.

@@ -65,7 +65,7 @@ func same(path string, o Options) error {
 		}
 	}
 	for _, t := range c.Vault.Targets {
-		targets = append(targets, t.Path)
+		targets = append(targets, t.Where())
 	}
 	for _, x := range []struct {
 		flag      string
@@ -131,6 +131,8 @@ func skeleton(o Options) (string, error) {
 	say("")
 	say("# Each pack is cut into k+m shards, one a target; any m targets may be lost.")
 	say("# The order of targets, k, m and the grid are fixed once the vault is made.")
+	say("# A target can be a bucket, too; `holdfast target probe` says which settings its server needs:")
+	say("#   {name: t1, kind: s3, url: https://s3.example.org, bucket: holdfast-1, access_key_file: keys/s3, secret_key_file: keys/s3.secret}")
 	say("vault:")
 	say("  name: local")
 	say("  grid: 64KiB")

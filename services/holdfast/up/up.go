@@ -65,7 +65,7 @@ func Up(ctx context.Context, o Options) error {
 	defer b.Close()
 	run := house.RunFile{PID: os.Getpid(), Region: c.Region, Kafka: []string{b.Addr()}}
 	for _, t := range c.Vault.Targets {
-		run.Vault = append(run.Vault, t.Path)
+		run.Vault = append(run.Vault, t.Where())
 	}
 	services := house.Catalogue
 	if e := openLedger(ctx, o, c, data, say); e != nil {
