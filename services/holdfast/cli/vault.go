@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/holdfast-backup/holdfast/libs/blob/file"
+	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/services/holdfast/house"
 )
@@ -29,13 +28,15 @@ type cold struct {
 func (a *app) vaultCommand() *cobra.Command {
 	v := &cold{app: a}
 	c := &cobra.Command{
-		Use:   "vault --at FOLDER ... list|show|restore|verify",
+		Use:   "vault --at TARGETS ... list|show|restore|verify",
 		Short: "Read a vault with nothing but its targets and its passphrase",
 		Example: "  holdfast vault --at /mnt/a --at /mnt/b --passphrase-file key list\n" +
-			"  holdfast vault --at /var/lib/holdfast/vault restore web-01 --to /srv/back",
+			"  holdfast vault --at /var/lib/holdfast/vault restore web-01 --to /srv/back\n" +
+			"  holdfast vault --at /etc/holdfast.yaml --passphrase-file key verify\n" +
+			"  holdfast vault --at '" + conf.TargetURL + "' list",
 	}
 	f := c.PersistentFlags()
-	f.StringArrayVar(&v.at, "at", nil, "a target, or a folder of targets; may be repeated")
+	f.StringArrayVar(&v.at, "at", nil, "a target, which is a folder or a bucket; a folder of targets; or a file with vault.targets, such as a configuration; may be repeated")
 	f.StringVar(&v.passphrase, "passphrase-file", "", "default <data>/keys/passphrase, else asked for")
 	var to, as string
 	var files []string
@@ -82,45 +83,6 @@ func (a *app) vaultCommand() *cobra.Command {
 		&cobra.Command{Use: "show POINT", Short: "One point and its files", Args: cobra.ExactArgs(1), Example: "  holdfast vault --at /mnt/vault show web-01\n  holdfast vault --at /mnt/vault show 7c1f9a2e -o json",
 			RunE: func(c *cobra.Command, args []string) error { return v.show(c.Context(), args[0]) }})
 	return c
-}
-
-// targets finds the folders that hold a vault.json.
-func (v *cold) targets() (all []vault.Target, err error) {
-	if len(v.at) == 0 {
-		return nil, usage(errors.New("vault needs --at"))
-	}
-	var found []string
-	for _, at := range v.at {
-		if isTarget(at) {
-			found = append(found, at)
-			continue
-		}
-		below, err := filepath.Glob(filepath.Join(at, "*"))
-		if err != nil {
-			return nil, err
-		}
-		for _, dir := range below {
-			if isTarget(dir) {
-				found = append(found, dir)
-			}
-		}
-	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("no target in %s: a target is a folder with a vault.json", strings.Join(v.at, ", "))
-	}
-	for _, dir := range found {
-		s, err := file.Open(dir)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, vault.Target{Name: dir, Store: s})
-	}
-	return all, nil
-}
-
-func isTarget(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, "vault.json"))
-	return err == nil
 }
 
 func (v *cold) vault(ctx context.Context) (*vault.Vault, error) {
