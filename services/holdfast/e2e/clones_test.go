@@ -12,6 +12,7 @@ import (
 // the way. Its unique bytes must lie in the vault once, and the cancelled one must
 // stall none: chunks that it had claimed go to those that wait for them.
 func TestFiftyClonesStoreOneCopy(t *testing.T) {
+	t.Parallel()
 	const clones, size = 50, 6 << 20
 	disk := noise(1, size)
 	machines := map[string]map[string][]byte{}
@@ -49,6 +50,7 @@ func TestFiftyClonesStoreOneCopy(t *testing.T) {
 // A full, a change, an incremental; a restore through the service and one from
 // vault and key alone; disks of every awkward size.
 func TestDisksOfEverySize(t *testing.T) {
+	t.Parallel()
 	files := map[string][]byte{
 		"empty.raw": {}, "one.raw": {7}, "short.raw": noise(2, 65536+1), "page.raw": noise(3, 64*65536), "odd.raw": noise(4, 5<<20+4321),
 		"zero.raw": make([]byte, 3<<20), "settings.xml": []byte("<domain/>"), "sub dir/ümläut ☂ 🎈.cfg": []byte("x"),

@@ -15,6 +15,7 @@ import (
 // and as itself. Method: a demo vCenter, one backup; after each restore its disks
 // are held against what they were.
 func TestRestoreIntoVCenter(t *testing.T) {
+	t.Parallel()
 	vc, err := vcenter.Start(vcenter.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 // A machine restored through the service as qcow2, and from vault and key alone as
 // OVA, holds what was backed up: qemu-img compares both with the raw disk.
 func TestDisksInOtherFormats(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("qemu-img"); err != nil {
 		t.Skip("qemu-img is not here: make deps installs it")
 	}

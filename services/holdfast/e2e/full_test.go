@@ -66,6 +66,7 @@ func (u *under) logged() int64 {
 // and what comes back is equal. While the target is full, images are harmed under
 // their reading: who lost bytes has failed and says what, which and why.
 func TestFullDisks(t *testing.T) {
+	t.Parallel()
 	disk := noise(1, 64<<20)
 	one := map[string][]byte{"disk0.raw": disk, "disk1.raw": []byte("small")}
 	u := lay(t, map[string]map[string][]byte{"steady": one, "shrinks": one, "vanishes": one, "grows": one,

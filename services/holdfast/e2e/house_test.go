@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,6 +29,19 @@ import (
 // patience is how long a test waits for the house before it calls it stuck. It
 // ends no wait early: on an idle machine all of this takes seconds.
 const patience = 3 * time.Minute
+
+// atOnce houses run side by side: they mostly wait. Each takes up to 500 MB, most of
+// that its ClickHouse, and on two cores a fourth makes the others no slower than
+// patience bears, but saves nothing.
+const atOnce = "3"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		f.Value.Set(atOnce)
+	}
+	os.Exit(m.Run())
+}
 
 // What each guess at a passphrase costs is for who attacks a vault, not for tests.
 func init() { vault.WrapCostDefault = vault.WrapCost{Passes: 1, MemoryKiB: 1 << 10, Threads: 1} }

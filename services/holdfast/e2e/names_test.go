@@ -13,6 +13,7 @@ import (
 // Machines and files of any name that a file system takes go the whole walk and
 // back: each on one line of a listing, none beside the folder it belongs to.
 func TestOddNamesComeBack(t *testing.T) {
+	t.Parallel()
 	files := map[string][]byte{}
 	for _, name := range []string{"my disk.raw", "..raw", "...", "a\nb.raw", "\U0001F4BE.raw", "bad\xff\xfe.raw", "sub dir/..x/disk.img",
 		`back\slash.raw`, "-rf.raw", "%41.raw", strings.Repeat("n", 251) + ".raw"} {

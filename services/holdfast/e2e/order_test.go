@@ -23,6 +23,7 @@ func parse(t *testing.T, s string) schemas.UUID {
 // kcat is not ours and hashes keys in another way: what it publishes must be
 // heard, and what we publish it must be able to read.
 func TestKcatAsksAndHears(t *testing.T) {
+	t.Parallel()
 	kcat, err := exec.LookPath("kcat")
 	if err != nil {
 		t.Skip("kcat is not installed (apt-get install kcat): nobody but us would have asked")
@@ -60,6 +61,7 @@ func TestKcatAsksAndHears(t *testing.T) {
 // Each false order gets one refused event that says what, which and why; and the
 // right orders beside them run.
 func TestFalseOrdersAreAnswered(t *testing.T) {
+	t.Parallel()
 	u := start(t, map[string]map[string][]byte{"web-01": {"disk0.raw": noise(1, 1<<20)}, "hollow": {}})
 	cl := u.kafka()
 	send := func(id, typ, data string, at time.Time) {

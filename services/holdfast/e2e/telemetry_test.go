@@ -64,6 +64,7 @@ func (s *spans) trace(name string) (ids []string, names map[string]bool) {
 // trace, also where its cause was a row or a clock; and the request's sender reads
 // the same trace on the completed event.
 func TestBackupIsOneTrace(t *testing.T) {
+	t.Parallel()
 	got := &spans{of: map[string]map[string]bool{}}
 	srv := httptest.NewServer(got)
 	t.Cleanup(srv.Close) // after the house, which sends its last spans
@@ -112,6 +113,7 @@ func TestBackupIsOneTrace(t *testing.T) {
 
 // What a stage bounds is a metric of the process, at the address that up says.
 func TestMetricsOfTheHouse(t *testing.T) {
+	t.Parallel()
 	u := start(t, map[string]map[string][]byte{"web-01": {"disk0.raw": noise(1, 1<<20)}})
 	u.ends("--match", "*")
 	answer, err := http.Get(u.run.Metrics)

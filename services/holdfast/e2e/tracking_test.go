@@ -16,6 +16,7 @@ import (
 // backup is compared. The backup says so, its point has what the guest has, and the
 // machine is compared again until its tracking was found true.
 func TestTrackingThatLiesIsFound(t *testing.T) {
+	t.Parallel()
 	const size = 2 << 20
 	dir := t.TempDir()
 	v, err := vcenter.Start(vcenter.Options{Dir: filepath.Join(dir, "vcenter")})

@@ -24,6 +24,7 @@ const (
 // vCenter itself, which counts, never saw more snapshots and streams than the limits
 // of the source allow, and none is left. One that is restored is what its guest has.
 func TestTwoHundredMachinesKeepTheLimits(t *testing.T) {
+	t.Parallel()
 	const machines, size = 200, 1 << 20
 	dir := t.TempDir()
 	v, err := vcenter.Start(vcenter.Options{Dir: filepath.Join(dir, "vcenter"), Hosts: hosts, Datastores: datastores})
