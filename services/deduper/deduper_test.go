@@ -104,7 +104,7 @@ func TestKnownIsDurableAndAllAreAnswered(t *testing.T) {
 						}
 					}
 					if b.Rand.IntN(3) == 0 {
-						if err := d.old(b.Rand.IntN(len(d.left) + 1)); err != nil {
+						if err := d.old(b.Rand.IntN); err != nil {
 							t.Fatal(err)
 						}
 					}

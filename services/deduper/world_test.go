@@ -271,10 +271,11 @@ func (d *disks) give(worker string) {
 }
 
 // old keeps a copy of a directory that no one has, so that it comes back stale.
-func (d *disks) old(i int) error {
+func (d *disks) old(pick func(n int) int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if i >= len(d.left) {
+	i := pick(len(d.left) + 1)
+	if i == len(d.left) {
 		return nil
 	}
 	if _, err := os.Stat(d.left[i]); err != nil {
