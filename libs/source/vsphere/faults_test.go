@@ -224,17 +224,16 @@ func TestEndWaitsForTheTask(t *testing.T) {
 	w := newWorld(t, "auto")
 	id := w.add(vcenter.Machine{Name: "web", On: true, Tracking: true, Disks: []vcenter.Disk{disk(1, mib)}})
 	o := source.Order{Machine: id, Name: "holdfast-one"}
+	begin := time.Now()
 	ctx, stop := context.WithTimeout(t.Context(), slow/2)
 	defer stop()
 	if _, err := w.s.Prepare(ctx, o); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("prepare, broken off: %v", err)
 	}
-	begin := time.Now()
 	w.ck(w.s.End(t.Context(), o))
-	if took := time.Since(begin); took < slow/4 {
-		t.Errorf("the end took %s, and the snapshot's task goes on", took)
+	if took := time.Since(begin); took < slow {
+		t.Errorf("begun and ended in %s, and the snapshot's task takes %s", took, slow)
 	}
-	time.Sleep(slow) // the task's own time
 	w.left()
 }
 
@@ -251,10 +250,12 @@ func TestEndAfterCancel(t *testing.T) {
 	for i := range 30 {
 		o := source.Order{Machine: id, Name: fmt.Sprintf("holdfast-%d", i)}
 		ctx, stop := context.WithTimeout(t.Context(), whole*time.Duration(i)/12)
+		begin := time.Now()
 		snap, err := w.s.Prepare(ctx, o)
 		if err != nil {
 			cut++
 		} else {
+			whole = min(whole, time.Since(begin)) // the machine was busy when it was measured
 			snap.Close()
 		}
 		stop()
