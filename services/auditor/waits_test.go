@@ -3,6 +3,7 @@
 package auditor
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -92,6 +93,32 @@ func TestNothingIsFiledBeforeItIsDurable(t *testing.T) {
 		}
 		c.whole(w, d.Point)
 	})
+}
+
+// Space is freed when the row of its pages is in the log, on wires that are slow at
+// will: a crash between the two would find neither the bytes nor the row.
+func TestSpaceIsFreedAfterTheRow(t *testing.T) {
+	for seed := range seeds(10) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			sit(t, seed, 1, func(c *court) {
+				c.Join(0)
+				w := c.simple(1)
+				c.lease(w)
+				c.cuts(w)
+				c.answers(w)
+				for c.Cluster.PartitionInfo(topics.ExtentsClosed.In(stagetest.Region), 0).HighWatermark == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				filed := 0
+				for _, row := range stagetest.Rows(c.Bench, topics.PagesFiled) {
+					filed += len(row.GetPages().GetClosed())
+				}
+				if filed == 0 {
+					c.t.Error("an extent is closed whose pages are no row")
+				}
+			})
+		})
+	}
 }
 
 // The window does not wait for a slow target; the records do, so that a crash
