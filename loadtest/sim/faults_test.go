@@ -277,7 +277,7 @@ func (w *world) calm() {
 	w.full = false
 	w.mu.Unlock()
 	w.ledger.Weather = nil
-	w.torn = 0
+	w.torn, w.senders = 0, w.ahead
 	for _, o := range w.posts {
 		w.ready(o)
 		o.up.thaw()

@@ -77,7 +77,7 @@ func (k *kafka) send(events ...topics.Event) {
 			part = topics.KeyPart(e.Key, int32(len(k.c.PartitionInfos(topic))))
 		}
 		for {
-			rec := &kgo.Record{Topic: topic, Key: e.Key, Value: e.Value, Partition: part}
+			rec := &kgo.Record{Topic: topic, Key: e.Key, Value: e.Value, Partition: part, Timestamp: time.Now().Add(k.w.senders)}
 			for name, v := range e.Headers {
 				rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: name, Value: []byte(v)})
 			}

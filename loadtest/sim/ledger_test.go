@@ -23,7 +23,7 @@ func (w *world) counts(points map[string]*vault.Point) {
 	w.scribe.mu.Lock()
 	for _, rec := range w.scribe.records[topics.PlacesFiled.Name] {
 		m, err := topics.PlacesFiled.Decode(rec.Value)
-		if err != nil || poison(rec) {
+		if err != nil {
 			continue
 		}
 		for _, p := range m.GetCut().GetPlaces() {

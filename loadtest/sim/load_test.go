@@ -54,7 +54,7 @@ func (w *world) bring(point string) {
 }
 
 func (w *world) publish(t topics.Raw, id, key string, data schemas.Public) {
-	e, err := schemas.NewEvent(id, sender, time.Now().UTC(), "", data)
+	e, err := schemas.NewEvent(id, sender, time.Now().Add(w.senders).UTC(), "", data)
 	w.must(err)
 	e.Key = key
 	headers, value, err := schemas.EncodeEvent(e)

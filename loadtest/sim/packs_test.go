@@ -5,7 +5,7 @@ package sim
 import (
 	"context"
 	"encoding/binary"
-	"strings"
+	"path"
 
 	"github.com/holdfast-backup/holdfast/libs/shard"
 	"github.com/holdfast-backup/holdfast/libs/vault"
@@ -70,20 +70,7 @@ func (w *world) join(id vault.PackID) (body []byte) {
 // gone restores every point with as many targets gone as it must bear: any q-k, and
 // where every pack has all its shards, any m.
 func (w *world) gone(points map[string]*vault.Point) {
-	whole := true
-	for i, t := range w.targets {
-		for o, err := range t.store.List(context.Background(), "packs/") {
-			w.must(err)
-			for j, u := range w.targets {
-				name := o.Key[:strings.LastIndex(o.Key, "/")+1]
-				_, err := u.store.Stat(context.Background(), sprintf("%s%d.g0", name, j))
-				whole = whole && err == nil
-			}
-		}
-		if i == 0 && !whole {
-			break
-		}
-	}
+	whole := w.wholeShards("packs/") && w.wholeShards("maps/")
 	lost := w.rng.Perm(len(w.targets))[:1]
 	if whole {
 		lost = w.rng.Perm(len(w.targets))[:w.m]
@@ -94,4 +81,19 @@ func (w *world) gone(points map[string]*vault.Point) {
 			w.check(false, 2, "point %s without targets %v: %v", path, lost, err)
 		}
 	}
+}
+
+// wholeShards reports whether every target has its shard of every pack.
+func (w *world) wholeShards(prefix string) bool {
+	for _, t := range w.targets {
+		for o, err := range t.store.List(context.Background(), prefix) {
+			w.must(err)
+			for i, u := range w.targets {
+				if _, err := u.store.Stat(context.Background(), sprintf("%s/%d.g0", path.Dir(o.Key), i)); err != nil {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }

@@ -57,10 +57,11 @@ type world struct {
 	story    []string // what was done to the house, in order
 	luck     *rand.Rand
 
-	kinds  map[string]bool // of faults
-	events []event
-	ahead  time.Duration // how far the latest clock ever was ahead of ours
-	over   chan struct{} // closed at the end
+	kinds   map[string]bool // of faults
+	events  []event
+	ahead   time.Duration // how far the latest clock ever was ahead of ours
+	senders time.Duration // how far the clock of who sends orders is ahead of ours
+	over    chan struct{} // closed at the end
 }
 
 // run gives f a house of one seed, and takes it down.
