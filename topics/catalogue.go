@@ -1,6 +1,7 @@
 package topics
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -61,6 +62,8 @@ var (
 		"extents whose space may go")
 	BackupsFaulted = stream[*schemas.BackupFaulted]("backups.faulted", "backup", "any runner", "auditor",
 		"something of a Run is lost or bad")
+	InputsTroubled = stream[*schemas.InputTroubled]("inputs.troubled", "stage", "any runner", "recorder",
+		"what is being retried, was refused or stands still, and why: for the ledger")
 	BackupsJudged = stream[*schemas.BackupJudged]("backups.judged", "source", "auditor", "scheduler",
 		"progress, failed attempts, verdicts")
 	BackupsCompleted = public("backups.completed", "machine", "auditor", "anyone",
@@ -79,16 +82,44 @@ var (
 // All returns every topic in the order above, without its .refused.
 func All() []Spec { return all }
 
-var all []Spec
+// Named returns the topic of the house that is called so.
+func Named(name string) (Spec, bool) {
+	i := slices.IndexFunc(all, func(s Spec) bool { return s.Name == name })
+	if i < 0 {
+		return Spec{}, false
+	}
+	return all[i], true
+}
+
+// Message decodes a value of s, for who must show it and knows s only by name. ok is
+// false where s carries no protobuf.
+func Message(s Spec, value []byte) (m proto.Message, ok bool, err error) {
+	decode := messages[s.Name]
+	if decode == nil {
+		return nil, false, nil
+	}
+	m, err = decode(value)
+	return m, true, err
+}
+
+var (
+	all      []Spec
+	messages = map[string]func([]byte) (proto.Message, error){}
+)
+
+func typed[T proto.Message](t Topic[T]) Topic[T] {
+	messages[t.Name] = func(b []byte) (proto.Message, error) { return t.Decode(b) }
+	return t
+}
 
 func add(s Spec) Spec { all = append(all, s); return s }
 
 func stream[T proto.Message](name, key, writer, reader, why string) Topic[T] {
-	return Topic[T]{add(Spec{Name: name, Kind: Stream, Keep: week, Key: key, Writer: writer, Reader: reader, Why: why})}
+	return typed(Topic[T]{add(Spec{Name: name, Kind: Stream, Keep: week, Key: key, Writer: writer, Reader: reader, Why: why})})
 }
 
 func table[T proto.Message](name, key, writer, reader, why string) Topic[T] {
-	return Topic[T]{add(Spec{Name: name, Kind: Table, Compacted: true, Key: key, Writer: writer, Reader: reader, Why: why})}
+	return typed(Topic[T]{add(Spec{Name: name, Kind: Table, Compacted: true, Key: key, Writer: writer, Reader: reader, Why: why})})
 }
 
 func public(name, key, writer, reader, why string) Raw {

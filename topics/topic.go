@@ -52,9 +52,15 @@ func (s Spec) In(region string) string {
 	return region + "." + s.Name
 }
 
-// Refused returns where records of s go that no retry can cure.
+// Refused returns where records of s go that no retry can cure, and what operators
+// say of them. Of a table it is kept for ever: a word that lets readers pass a row
+// must live as long as the row.
 func (s Spec) Refused() Spec {
-	return Spec{Name: s.Name + ".refused", Kind: s.Kind, Width: s.Width, Keep: week * 4, Key: "as " + s.Name,
+	keep := week * 4
+	if s.Compacted || s.Kind == Table {
+		keep = 0
+	}
+	return Spec{Name: s.Name + ".refused", Kind: s.Kind, Width: s.Width, Keep: keep, Key: "as " + s.Name,
 		Writer: "any runner", Reader: "holdfast refused", Why: "records of " + s.Name + " that no retry can cure"}
 }
 
@@ -75,6 +81,7 @@ type Event struct {
 	took  time.Duration // see Took
 	timed bool
 	trace string // see Trace
+	run   *schemas.Run
 }
 
 // Event encodes v for t under key. A table's key is its row's name.
@@ -86,9 +93,13 @@ func (t Topic[T]) Event(key []byte, v T) Event {
 	e := Event{Topic: t.Spec, Key: key, Value: b, Part: -1}
 	if of, ok := any(v).(interface{ GetRun() *schemas.Run }); ok {
 		e = e.Of(of.GetRun())
+		e.run = of.GetRun()
 	}
 	return e
 }
+
+// Run is that of the message in e, or nil: of one that is of no run, or of several.
+func (e Event) Run() *schemas.Run { return e.run }
 
 // Gone is the tombstone of a table's row.
 func (t Topic[T]) Gone(key []byte) Event { return Event{Topic: t.Spec, Key: key, Part: -1} }

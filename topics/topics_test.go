@@ -51,3 +51,39 @@ func TestNoOrderIsCompacted(t *testing.T) {
 		t.Error("epochs.turned is no order")
 	}
 }
+
+// What a log, a header and a command call a record is one thing.
+func TestPositionsComeBack(t *testing.T) {
+	p := Position{"chunks.cut", 3, 17}
+	for _, s := range []string{p.String(), "chunks.cut/3@17"} {
+		if got, err := ParsePosition(s); err != nil || got != p {
+			t.Errorf("%q: %v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "chunks.cut", "chunks.cut/3", "/3/17", "chunks.cut/-1/0", "chunks.cut/3/17/1", "chunks.cut/3000000000/1", "a/1/x"} {
+		if got, err := ParsePosition(s); err == nil {
+			t.Errorf("%q names %v", s, got)
+		}
+	}
+}
+
+// Every topic but the public ones can be shown by name; a length tells key from value.
+func TestMessagesByName(t *testing.T) {
+	for _, s := range All() {
+		m, ok, err := Message(s, nil)
+		if ok != (s.Kind != Public) || err != nil || ok && m == nil {
+			t.Errorf("%s: %v, %v, %v", s.Name, m, ok, err)
+		}
+		if named, ok := Named(s.Name); !ok || named != s {
+			t.Errorf("%s is not found by its name", s.Name)
+		}
+	}
+	if _, ok := Named("chunks.cut.refused"); ok {
+		t.Error("a topic of no catalogue is found")
+	}
+	if RowDigest(ExportsOpen.Spec, 0, []byte("ab"), []byte("c")) == RowDigest(ExportsOpen.Spec, 0, []byte("a"), []byte("bc")) ||
+		RowDigest(ExportsOpen.Spec, 0, nil, nil) == RowDigest(PagesFiled.Spec, 0, nil, nil) ||
+		RowDigest(ExportsOpen.Spec, 0, nil, nil) == RowDigest(ExportsOpen.Spec, 1, nil, nil) {
+		t.Error("two rows have one name")
+	}
+}
