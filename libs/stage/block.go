@@ -76,7 +76,7 @@ func (m *Room) block(f *feed) (busy bool) {
 		}
 	}
 	in := &In{Context: m.ctx, Topic: f.topic, Part: m.Number, Offset: b.First, room: m}
-	err := m.watched(in, func() error { return f.input.batch(b) })
+	err := m.watched(in, &f.trying, func() error { return f.input.batch(b) })
 	if m.ctx.Err() != nil {
 		return false
 	}

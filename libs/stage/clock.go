@@ -13,8 +13,8 @@ const maxRetry = time.Minute
 // beat calls b and plans the next call.
 func (m *Room) beat(b beat) {
 	in := &In{Context: m.ctx, Part: m.Number, room: m}
-	if m.watched(in, func() error { return b.do(in) }) == nil {
-		m.mem.emit(m.ctx, m.mem.records(in.emits, in.origin()), m.failIf)
+	if m.watched(in, b.trying, func() error { return b.do(in) }) == nil {
+		m.mem.emit(m.ctx, m.mem.records(m.mem.fitting(in.emits), in.origin()), m.failIf)
 	}
 	m.after(b.every, func() { m.beat(b) })
 }

@@ -29,6 +29,9 @@ func (m *member) records(events []topics.Event, from origin) []*kgo.Record {
 		if of := from.of(e); of != nil {
 			headers = m.run.headers(m.run.timed(*of, e))
 		}
+		if e.Topic.Kind != topics.Public {
+			headers = append(headers, kgo.RecordHeader{Key: topics.HeaderRegion, Value: []byte(cmp.Or(e.Region, m.run.env.Region))})
+		}
 		for k, v := range e.Headers {
 			headers = append(headers, kgo.RecordHeader{Key: k, Value: []byte(v)})
 		}

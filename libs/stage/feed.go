@@ -20,7 +20,6 @@ const (
 type feed struct {
 	ledger
 	input
-	topic    string
 	part     int32
 	table    bool
 	queue    []*kgo.Record
@@ -31,21 +30,22 @@ type feed struct {
 	told     Note  // how it stood last
 	patience *backoff.ExponentialBackOff
 	again    *kgo.Record // in retry: it comes before the queue
-	item     *item       // being handled
-	wait     bool        // backing off
+	trying   trying
+	item     *item // being handled
+	wait     bool  // backing off
 
-	from int64            // table: rows before it are not shown
-	seen int64            // table: all rows below are in the room
-	end  int64            // table: recalled when seen reaches it
-	bad  map[string]error // table: rows that do not decode, by key
+	from int64              // table: rows before it are not shown
+	seen int64              // table: all rows below are in the room
+	end  int64              // table: recalled when seen reaches it
+	bad  map[string]*badRow // table: rows that do not decode, by key
 
 	block    *Block // stream in blocks: the one being gathered, or in retry
 	promised bounds // stream in blocks: what the last owner was about to do
 }
 
 func newFeed(topic string, part int32, table bool, at place) *feed {
-	return &feed{topic: topic, part: part, table: table, next: at.floor, patience: patience(maxRetry),
-		promised: unbound, ledger: ledger{floor: at.floor, sent: at.sent, intent: -1, done: at.done}}
+	return &feed{part: part, table: table, next: at.floor, patience: patience(maxRetry),
+		promised: unbound, ledger: ledger{topic: topic, floor: at.floor, sent: at.sent, intent: -1, done: at.done}}
 }
 
 // place is where a feed begins, or -1 where that is not known.

@@ -53,7 +53,7 @@ func (h *Hold) Release(events ...topics.Event) {
 	if len(items) > 1 {
 		from.stamps = nil // of many ways there is no one way: it begins anew
 	}
-	h.mem.emit(h.mem.life, h.mem.records(events, from), func(err error) {
+	h.mem.emit(h.mem.life, h.mem.records(h.mem.fitting(events), from), func(err error) {
 		for _, it := range items {
 			it.settle(h, err)
 		}

@@ -65,6 +65,6 @@ func (in *In) Committed(f func()) {
 
 // Go runs work beside the room, and then, what it returns, in the room. work
 // must end when its context does: the next room of the number waits for it.
-func (in *In) Go(work func(context.Context) func()) { in.room.Go(work) }
+func (in *In) Go(work func(context.Context) func()) { in.room.beside(in.spot(), work) }
 
 func (in *In) String() string { return fmt.Sprintf("%s/%d@%d", in.Topic, in.Part, in.Offset) }

@@ -10,9 +10,10 @@ import (
 // never the input itself: holds are bounded by the staging window, not by us,
 // because a cap here would deadlock (the release may need a later record).
 type ledger struct {
-	floor  int64 // the first offset not done, which is what we commit; -1: not known yet
-	sent   int64 // the last floor that the broker has acknowledged
-	intent int64 // the last offset of a block that begins at floor, or -1
+	topic  string // physical
+	floor  int64  // the first offset not done, which is what we commit; -1: not known yet
+	sent   int64  // the last floor that the broker has acknowledged
+	intent int64  // the last offset of a block that begins at floor, or -1
 	open   []*item
 	done   []covered // waiting for the commit that covers them
 }
@@ -52,6 +53,9 @@ func (it *item) keep(h *Hold) {
 // error ends the room instead, and the floor stays.
 func (it *item) settle(h *Hold, err error) {
 	if err != nil {
+		if isTooLarge(err) { // the broker says so, of a batch: it may have been a neighbour
+			it.room.mem.run.blames.add(spot{it.led.topic, it.room.Number, it.offset}, err)
+		}
 		it.room.Fail(err)
 		return
 	}

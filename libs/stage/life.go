@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/holdfast-backup/holdfast/schemas"
+	"github.com/holdfast-backup/holdfast/topics"
 )
 
 // live is the room's goroutine. before is the last room of this number.
@@ -24,18 +27,26 @@ func (m *Room) live(before *Room, wait time.Duration) {
 	m.owed, m.over = nil, true
 	m.mu.Unlock()
 	for _, f := range owed {
-		f()
+		m.guard(nil, f)
 	}
 	if m.body.close != nil {
-		if err := m.body.close(); err != nil {
+		if err := caught(m.body.close); err != nil {
 			m.mem.run.tell(Note{Kind: Trouble, Part: m.Number, Err: fmt.Errorf("close: %w", err)})
 		}
 	}
 }
 
 func (m *Room) furnished() {
-	var err error
-	if m.body, err = m.mem.run.open(m); err != nil {
+	m.mem.run.hearPardons(m.ctx, m.mem.cl)
+	err := caught(func() (err error) {
+		m.body, err = m.mem.run.open(m)
+		return err
+	})
+	if isBug(err) {
+		m.panicked(nil, err)
+		return
+	}
+	if err != nil {
 		m.Fail(err)
 		return
 	}
@@ -64,7 +75,7 @@ func (m *Room) once() (busy bool) {
 	m.posts, m.owed = nil, nil
 	m.mu.Unlock()
 	for _, f := range append(owed, posts...) {
-		f()
+		m.guard(nil, f)
 		busy = true
 	}
 	for _, f := range m.feeds {
@@ -106,29 +117,47 @@ func (m *Room) handle(f *feed, rec *kgo.Record) {
 	it := f.item
 	in := &In{Context: traced(m.ctx, Headers(rec.Headers).Get(traceHeader)), Topic: rec.Topic, Part: rec.Partition,
 		Offset: rec.Offset, Key: rec.Key, Time: rec.Timestamp, room: m, rec: rec, item: it}
-	err := m.watched(in, func() error { return f.input.handle(in, rec) })
+	err := m.watched(in, &f.trying, func() error { return m.shown(f, in) })
 	if m.ctx.Err() != nil {
 		in.void()
 		return
 	}
-	var out []*kgo.Record
 	switch {
 	case err == nil:
-		out = m.mem.records(in.emits, in.origin())
 		it.after = in.after
+		m.mem.emit(m.ctx, m.mem.records(in.emits, in.origin()), func(err error) { it.settle(nil, err) })
 	case Refused(err):
 		in.void()
-		out = m.mem.refusal(in, err)
+		m.mem.refuse(in, err, it)
 	default:
 		in.void()
 		m.retry(f, func() { f.again = rec })
 		return
 	}
 	f.patience.Reset()
-	m.mem.emit(m.ctx, out, func(err error) { it.settle(nil, err) })
 	m.mu.Lock()
 	f.item = nil
 	m.mu.Unlock()
+}
+
+// shown shows an input to its handler, unless it is not for us, or has ended the room
+// before, again and again, by what is no weather.
+func (m *Room) shown(f *feed, in *In) error {
+	if err := m.mem.run.foreign(in.rec); err != nil {
+		return err
+	}
+	if err := m.mem.run.blames.verdict(*in.spot()); err != nil {
+		in.msg, _, _ = topics.Message(m.mem.run.specs[in.Topic], in.rec.Value) // so that its Run is told
+		return err
+	}
+	if err := f.input.handle(in, in.rec); err != nil {
+		return err
+	}
+	if err := fits(in.emits); err != nil {
+		m.mem.run.tell(Note{Kind: Oversized, Topic: in.Topic, Part: m.Number, Offset: in.Offset, Err: err})
+		return Refuse(err)
+	}
+	return nil
 }
 
 // retry lets the feed rest, longer each time.
@@ -144,12 +173,13 @@ func (m *Room) retry(f *feed, keep func()) {
 	})
 }
 
-func (m *Room) watched(in *In, h func() error) error {
+// watched runs one attempt at in, and tells how it went. A panic ends the room.
+func (m *Room) watched(in *In, t *trying, h func() error) error {
 	n := Note{Kind: Done, Stage: m.mem.run.stage.Name, Topic: in.Topic, Part: m.Number, Offset: in.Offset}
 	in.start = m.mem.run.env.Now()
 	began := time.Now()
 	in.Context = m.mem.run.env.Watch.Begin(in.Context, n)
-	err := h()
+	err := caught(h)
 	n.Took, n.Err = time.Since(began), err
 	switch {
 	case err == nil:
@@ -160,11 +190,40 @@ func (m *Room) watched(in *In, h func() error) error {
 	default:
 		n.Kind = Retry
 	}
+	log := m.tried(in, t, &n)
 	m.mem.run.env.Watch.End(in.Context, n)
-	if n.Kind != Done && !errors.Is(n.Err, errGone) {
+	if log {
 		m.mem.run.log(n)
 	}
+	if isBug(err) {
+		m.panicked(in.spot(), err)
+	}
 	return err
+}
+
+// tried keeps the tale of an input that fails, tells the ledger of it, and says
+// whether the log is due.
+func (m *Room) tried(in *In, t *trying, n *Note) (log bool) {
+	if errors.Is(n.Err, errGone) {
+		return false
+	}
+	tell, outcome := false, schemas.InputTroubled_OUTCOME_RETRIED
+	switch n.Kind {
+	case Retry:
+		log, tell = t.failed(time.Now())
+		n.Count, n.Since = t.count, t.since
+	default:
+		was := t.over()
+		n.Count, n.Since = was.count, was.since
+		log, tell, outcome = n.Kind == Refusal, !was.told.IsZero(), schemas.InputTroubled_OUTCOME_DONE
+		if n.Kind == Refusal {
+			tell, outcome = true, schemas.InputTroubled_OUTCOME_REFUSED
+		}
+	}
+	if tell {
+		m.mem.trouble(*n, outcome, runOf(in))
+	}
+	return log
 }
 
 func (m *Room) ring() {

@@ -75,8 +75,9 @@ func OnRaw[R any](t topics.Raw, h func(R, *In, Raw) error) Port[R] {
 // Recall reads a table: the room sees every row of its partition before its
 // first event, and later rows as they come. A nil row is a tombstone. h may
 // release holds; it cannot fail, and it must not block. A row that does not
-// decode ends the room, loudly and for as long as no newer row of its key
-// stands behind it: it may be one that forbids something.
+// decode ends the room, loudly, and for as long as no newer row of its key stands
+// behind it and no operator lets it pass (holdfast refused drop): it may be one that
+// forbids something. So does one that makes h panic.
 func Recall[R any, T proto.Message](t topics.Topic[T], h func(r R, key []byte, row T)) Port[R] {
 	return RecallAt(t, nil, func(r R, key []byte, row T, _ int64) { h(r, key, row) })
 }
@@ -171,7 +172,7 @@ func Emits[R any](t topics.Spec) Port[R] { return Port[R]{topics: []topics.Spec{
 // told: the next beat is the retry.
 func Every[R any](d time.Duration, h func(R, *In) error) Port[R] {
 	return Port[R]{bind: func(r R, b *body) {
-		b.beats = append(b.beats, beat{d, func(in *In) error { return h(r, in) }})
+		b.beats = append(b.beats, beat{d, func(in *In) error { return h(r, in) }, new(trying)})
 	}}
 }
 
@@ -184,8 +185,9 @@ func Overdue[R any](age time.Duration, h func(R, *Hold)) Port[R] {
 }
 
 type beat struct {
-	every time.Duration
-	do    func(*In) error
+	every  time.Duration
+	do     func(*In) error
+	trying *trying
 }
 
 type late struct {

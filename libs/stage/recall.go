@@ -2,7 +2,6 @@ package stage
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -62,29 +61,36 @@ func (m *Room) found(f *feed) bool {
 
 // learn shows the room one row.
 func (m *Room) learn(f *feed, rec *kgo.Record) {
-	if rec.Offset >= f.from {
-		in := &In{Context: m.ctx, Topic: rec.Topic, Part: rec.Partition, Offset: rec.Offset, Key: rec.Key, Time: rec.Timestamp, room: m}
-		show := func() error { return f.input.handle(in, rec) }
-		var err error
-		if m.ready {
-			err = m.watched(in, show)
-		} else {
-			err = show()
-		}
+	if rec.Offset >= f.from && !m.mem.run.passes(rec) {
+		err := m.row(f, rec)
 		delete(f.bad, string(rec.Key))
+		if isBug(err) { // it may have done half of it: no newer row cures that
+			m.stop(&badRow{rec, err})
+			return
+		}
 		if err != nil {
 			if f.bad == nil {
-				f.bad = map[string]error{}
+				f.bad = map[string]*badRow{}
 			}
-			f.bad[string(rec.Key)] = badRow(rec, err)
+			f.bad[string(rec.Key)] = &badRow{rec, err}
 		}
 	}
 	m.reach(f, rec.Offset+1)
 }
 
-// badRow is told until a newer row of its key, or a tombstone, stands behind it.
-func badRow(rec *kgo.Record, err error) error {
-	return fmt.Errorf("row %s/%d@%d, key %q: %w", rec.Topic, rec.Partition, rec.Offset, rec.Key, err)
+// row has one row handled. The rows of a recall are not told one by one.
+func (m *Room) row(f *feed, rec *kgo.Record) error {
+	if err := m.mem.run.foreign(rec); err != nil {
+		return err
+	}
+	in := &In{Context: m.ctx, Topic: rec.Topic, Part: rec.Partition, Offset: rec.Offset, Key: rec.Key, Time: rec.Timestamp, room: m}
+	show := func() error { return caught(func() error { return f.input.handle(in, rec) }) }
+	if !m.ready {
+		return show()
+	}
+	var err error
+	m.watched(in, new(trying), func() error { err = show(); return nil }) // a bad row is told where it stops the room
+	return err
 }
 
 // reach notes that all rows of f below to are in the room.
@@ -97,7 +103,7 @@ func (m *Room) reach(f *feed, to int64) {
 	}
 	if m.ready {
 		if f != nil && len(f.bad) > 0 {
-			m.Fail(worst(f.bad))
+			m.stop(worst(f.bad))
 		}
 		return
 	}
@@ -113,7 +119,7 @@ func (m *Room) reach(f *feed, to int64) {
 	}
 	for _, f := range m.feeds {
 		if len(f.bad) > 0 {
-			m.Fail(worst(f.bad))
+			m.stop(worst(f.bad))
 			return
 		}
 	}
@@ -129,7 +135,7 @@ func (m *Room) reach(f *feed, to int64) {
 	}
 }
 
-func worst(bad map[string]error) error { return bad[slices.Min(slices.Collect(maps.Keys(bad)))] }
+func worst(bad map[string]*badRow) *badRow { return bad[slices.Min(slices.Collect(maps.Keys(bad)))] }
 
 // probe helps a recall whose log has no row just below its end: compacted away,
 // or a transaction's marker. The client tells no position without a record, so

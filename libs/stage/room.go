@@ -50,7 +50,7 @@ func (m *Room) Emit(events ...topics.Event) {
 	for _, e := range events {
 		m.mem.run.declared(e)
 	}
-	m.mem.emit(m.ctx, m.mem.records(events, origin{}), m.failIf)
+	m.mem.emit(m.ctx, m.mem.records(m.mem.fitting(events), origin{}), m.failIf)
 }
 
 // Put writes events, and returns when they are acknowledged. An error also ends
@@ -58,6 +58,10 @@ func (m *Room) Emit(events ...topics.Event) {
 func (m *Room) Put(events ...topics.Event) error {
 	for _, e := range events {
 		m.mem.run.declared(e)
+	}
+	if err := fits(events); err != nil { // who puts must know that it is not there
+		m.mem.emit(m.ctx, m.mem.records(m.mem.fitting(events), origin{}), func(error) { m.Fail(err) })
+		return err
 	}
 	answer := make(chan error, 1)
 	m.mem.emit(m.ctx, m.mem.records(events, origin{}), func(err error) {
@@ -91,16 +95,21 @@ func (m *Room) Post(f func()) {
 // Go runs work beside the room, and then, what it returns (or nil), in the
 // room. work must end when its context does: the next room of the number waits
 // for it. In a room that has ended, nothing runs.
-func (m *Room) Go(work func(ctx context.Context) (then func())) {
+func (m *Room) Go(work func(ctx context.Context) (then func())) { m.beside(nil, work) }
+
+// beside is Go for work that the input at a spot led to.
+func (m *Room) beside(at *spot, work func(ctx context.Context) (then func())) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return
 	}
 	m.work.Go(func() {
-		if then := work(m.ctx); then != nil {
-			m.Post(then)
-		}
+		m.guard(at, func() {
+			if then := work(m.ctx); then != nil {
+				m.Post(func() { m.guard(at, then) })
+			}
+		})
 	})
 }
 

@@ -28,6 +28,8 @@ type runner struct {
 	ids     map[string][16]byte
 	names   map[[16]byte]string // of ids
 	shelves []*shelf
+	blames  blames
+	pardons pardons
 }
 
 // Run runs s until ctx ends, and then returns nil. It returns early only with
@@ -92,9 +94,11 @@ func (r *runner) name() {
 	}
 	for _, t := range r.stage.Tables {
 		r.tables = append(r.tables, name(t))
+		r.refused[t.In(r.env.Region)] = t.Refused().In(r.env.Region) // not waited for: who needs it finds it
 	}
 	for _, t := range r.stage.Wholes {
 		name(t)
+		r.refused[t.In(r.env.Region)] = t.Refused().In(r.env.Region)
 	}
 	for _, t := range r.stage.Writes {
 		name(t)

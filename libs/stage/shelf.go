@@ -15,9 +15,10 @@ import (
 
 // row is a decoded record of a whole table. value is nil in a tombstone.
 type row struct {
+	rec   *kgo.Record
 	key   []byte
 	value any
-	err   error // it does not decode
+	bad   *badRow // it does not decode
 }
 
 // shelf is a whole table, kept once per process for all its rooms.
@@ -72,13 +73,7 @@ func (r *runner) shelf(topic string) *shelf {
 func (s *shelf) put(part int32, recs []*kgo.Record) {
 	news := make([]row, len(recs))
 	for i, rec := range recs {
-		w := row{key: rec.Key}
-		if rec.Value != nil {
-			if w.value, w.err = s.decode(rec); w.err != nil {
-				w.err = badRow(rec, w.err)
-			}
-		}
-		news[i] = w
+		news[i] = s.row(rec)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,13 +86,26 @@ func (s *shelf) put(part int32, recs []*kgo.Record) {
 	s.reach(part, recs[len(recs)-1].Offset+1)
 }
 
+func (s *shelf) row(rec *kgo.Record) row {
+	w := row{key: rec.Key, rec: rec}
+	err := s.run.foreign(rec)
+	if err == nil && rec.Value != nil {
+		w.value, err = s.decode(rec)
+	}
+	if err != nil {
+		w.bad = &badRow{rec, err}
+	}
+	return w
+}
+
+// keep lets a bad row take no other's place: it may yet be passed.
 func (s *shelf) keep(w *row) {
-	if old, ok := s.at[string(w.key)]; ok && (!s.every || s.rows[old].err != nil) {
+	if old, ok := s.at[string(w.key)]; ok && w.bad == nil && (!s.every || s.rows[old].bad != nil) {
 		s.rows[old] = nil
 		s.live--
 		delete(s.at, string(w.key))
 	}
-	if w.value == nil && w.err == nil && !s.every {
+	if w.value == nil && w.bad == nil && !s.every {
 		return
 	}
 	s.at[string(w.key)] = len(s.rows)
@@ -131,11 +139,19 @@ func (s *shelf) reach(part int32, to int64) {
 func (s *shelf) show(m *Room, rows []row) {
 	do := m.body.shows[s.name]
 	for _, w := range rows {
-		if w.err != nil {
-			m.Fail(w.err)
+		if s.run.passes(w.rec) {
+			continue
+		}
+		bad := w.bad
+		if bad == nil {
+			if err := caught(func() error { do(w); return nil }); err != nil {
+				bad = &badRow{w.rec, err}
+			}
+		}
+		if bad != nil {
+			m.stop(bad)
 			return
 		}
-		do(w)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -69,6 +70,13 @@ func (t *telemetry) Begin(ctx context.Context, n Note) context.Context {
 func (t *telemetry) End(ctx context.Context, n Note) {
 	p := t.port(where{n.Stage, n.Topic})
 	p.seconds.Observe(n.Took.Seconds())
+	if n.Count > 0 { // it was, or is, tried again
+		since := n.Since
+		if n.Kind != Retry {
+			since = time.Time{}
+		}
+		t.metrics.Retrying.Set(since, n.Stage, n.Topic, n.Part)
+	}
 	switch n.Kind {
 	case Done:
 		p.done.Inc()
@@ -100,6 +108,8 @@ func (t *telemetry) Tell(n Note) {
 		return
 	case Recalled:
 		t.metrics.Recall.WithLabelValues(n.Stage).Observe(n.Took.Seconds())
+	case Stopped:
+		t.metrics.Stopped.Set(n.Since, n.Stage, n.Topic, n.Part)
 	}
 	t.metrics.Events.WithLabelValues(n.Stage, string(n.Kind)).Inc()
 	t.mu.Lock()
@@ -117,9 +127,12 @@ func (t *telemetry) Tell(n Note) {
 		rooms[n.Part] = false
 	case Recalled:
 		rooms[n.Part] = true
+		t.metrics.Stopped.Clear(n.Stage, n.Part)
 	case Revoked:
 		delete(rooms, n.Part)
 		t.forget(n)
+		t.metrics.Stopped.Clear(n.Stage, n.Part)
+		t.metrics.Retrying.Clear(n.Stage, n.Part)
 	case Joined:
 	default:
 		return

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -16,6 +17,9 @@ const (
 	Done      Kind = "done"      // a handler returned nil
 	Retry     Kind = "retry"     // it will be called again
 	Refusal   Kind = "refused"   // the input went to <topic>.refused
+	Panicked  Kind = "panic"     // a handler did, by a bug of ours; its room ends
+	Oversized Kind = "oversized" // a record of ours was too large to be written
+	Stopped   Kind = "stopped"   // a table's row ends the room, each time, until it is cured or dropped
 	Failed    Kind = "failed"    // the room ended and will be built again
 	Renewed   Kind = "renewed"   // the client is given up, and with it all rooms
 	Lost      Kind = "lost"      // Count records left the log unread, or came back
@@ -40,6 +44,7 @@ type Note struct {
 	Count  int64
 	Held   int
 	Took   time.Duration
+	Since  time.Time // of what is tried again: the first failure, and Count says how many
 	Err    error
 }
 
@@ -80,11 +85,20 @@ func (r *runner) tell(n Note) {
 	r.log(n)
 }
 
+// told reports whether what ended a room was logged as what it is.
+func told(err error) bool {
+	_, bad := errors.AsType[*badRow](err)
+	return bad || isBug(err)
+}
+
 func (r *runner) log(n Note) {
 	level := slog.LevelDebug
 	switch n.Kind {
-	case Failed, Renewed, Lost:
+	case Failed, Renewed, Lost, Panicked, Oversized, Stopped:
 		level = slog.LevelError
+		if n.Kind == Failed && told(n.Err) {
+			return
+		}
 	case Trouble, Late, Refusal, Retry:
 		level = slog.LevelWarn
 	case Recalled:
@@ -107,8 +121,14 @@ func (r *runner) log(n Note) {
 	if n.Count != 0 {
 		attrs = append(attrs, slog.Int64("count", n.Count))
 	}
+	if !n.Since.IsZero() {
+		attrs = append(attrs, slog.Time("since", n.Since))
+	}
 	if n.Err != nil {
 		attrs = append(attrs, slog.Any("err", n.Err))
+	}
+	if b, ok := errors.AsType[*bug](n.Err); ok && n.Kind == Panicked {
+		attrs = append(attrs, slog.String("stack", b.stack))
 	}
 	r.env.Log.LogAttrs(context.Background(), level, string(n.Kind), attrs...)
 }

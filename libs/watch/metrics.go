@@ -24,6 +24,9 @@ type Metrics struct {
 	Rooms   *prometheus.GaugeVec     // stage, state: all, ready
 	Recall  *prometheus.HistogramVec // stage: seconds until the tables were read
 
+	Retrying *Ages // stage, topic: since when an input is tried again and again
+	Stopped  *Ages // stage, topic: since when a row of that table stops a room
+
 	// Lied counts places that a source's change tracking claimed unchanged, and that
 	// a full read found changed. Anything but 0 is an alarm.
 	Lied *prometheus.CounterVec // source
@@ -56,7 +59,9 @@ func NewMetrics() *Metrics {
 	}
 	m.Lied = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_tracking_lied_places_total",
 		Help: "Places that change tracking claimed unchanged, and a full read found changed. Points since the last full read may be wrong."}, []string{"source"})
-	m.Registry.MustRegister(m.Lied,
+	m.Retrying = newAges("holdfast_stage_retrying_seconds", "How long the oldest input that is being retried has been so; 0: none is. Topic is empty for what the clock begins.")
+	m.Stopped = newAges("holdfast_stage_stopped_seconds", "How long a room of the stage has stood still over a row of this table that it can neither take nor pass. See holdfast refused list.")
+	m.Registry.MustRegister(m.Lied, m.Retrying, m.Stopped,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.Inputs, m.Seconds, m.Events, m.Lost, m.Lag, m.Held, m.Rooms, m.Recall)
 	return m

@@ -35,6 +35,8 @@ type Bench struct {
 	Log *slog.Logger
 	// Watch is told what the bench is told, of members that join from now on. May be nil.
 	Watch stage.Watch
+	// Bugs says that handlers may panic; else one that does fails the test.
+	Bugs bool
 	// Skew is how far the clock of members that join from now on is from the bench's.
 	Skew time.Duration
 
@@ -80,8 +82,8 @@ func Run(t *testing.T, seed uint64, s stage.Stage, parts int32, f func(*Bench)) 
 
 // topicsOf are the physical names of all that s may touch.
 func topicsOf(s stage.Stage) (many, single []string) {
-	all := append(slices.Concat(s.Streams, s.Tables, s.Wholes, s.Writes), topics.BackupsFaulted.Spec)
-	for _, t := range s.Streams {
+	all := append(slices.Concat(s.Streams, s.Tables, s.Wholes, s.Writes), topics.BackupsFaulted.Spec, topics.InputsTroubled.Spec)
+	for _, t := range slices.Concat(s.Streams, s.Tables, s.Wholes) {
 		all = append(all, t.Refused())
 	}
 	for _, t := range all {

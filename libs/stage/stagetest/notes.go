@@ -24,6 +24,9 @@ func (b *Bench) Notes(k stage.Kind) []stage.Note {
 func (b *Bench) Begin(ctx context.Context, _ stage.Note) context.Context { return ctx }
 func (b *Bench) End(_ context.Context, n stage.Note)                     { b.Tell(n) }
 func (b *Bench) Tell(n stage.Note) {
+	if n.Kind == stage.Panicked && !b.Bugs {
+		b.T.Errorf("a handler panicked over %s/%d@%d: %v", n.Topic, n.Part, n.Offset, n.Err)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.notes = append(b.notes, n)
