@@ -117,6 +117,24 @@ var gapColumns = []column[Gap]{
 	of("records", func(r *Gap) uint64 { return r.Records }),
 }
 
+var troubleColumns = []column[Trouble]{
+	of("at", func(r *Trouble) int64 { return r.AtMs }),
+	word("region", func(r *Trouble) string { return r.Region }),
+	word("stage", func(r *Trouble) string { return r.Stage }),
+	word("worker", func(r *Trouble) string { return r.Worker }),
+	word("input_topic", func(r *Trouble) string { return r.InputTopic }),
+	of("input_part", func(r *Trouble) uint32 { return r.InputPart }),
+	of("input_offset", func(r *Trouble) uint64 { return r.InputOffset }),
+	of("outcome", func(r *Trouble) int8 { return int8(r.Outcome) }),
+	of("tries", func(r *Trouble) uint32 { return r.Tries }),
+	of("since", func(r *Trouble) int64 { return r.SinceMs }),
+	of("reason", func(r *Trouble) string { return r.Reason }),
+	id("backup", func(r *Trouble) schemas.UUID { return r.Attempt.Backup }),
+	of("attempt", func(r *Trouble) uint16 { return r.Attempt.No }),
+	of("kpart", func(r *Trouble) uint16 { return r.Part }),
+	of("koff", func(r *Trouble) uint64 { return r.Offset }),
+}
+
 var foundColumns = []column[Found]{
 	of("at", func(r *Found) int64 { return r.AtMs }),
 	word("region", func(r *Found) string { return r.Region }),

@@ -15,7 +15,7 @@ const day = 24 * time.Hour
 // as one.
 type Keep struct {
 	Places   time.Duration // default 7 days: 31M rows a day, 1.3 GB, at 1000 machines
-	Events   time.Duration // of stages, one by one; default 14 days
+	Events   time.Duration // of stages, one by one, and their troubles; default 14 days
 	Minutes  time.Duration // of stages, by the minute; default 90 days
 	Progress time.Duration // default 7 days
 	Backups  time.Duration // default 5 years
@@ -40,6 +40,7 @@ func (l *Ledger) setKeep(ctx context.Context) error {
 	}{
 		{"chunk_log", "toDateTime(at)", l.keep.Places},
 		{"stage_event", "toDateTime(at)", l.keep.Events},
+		{"input_trouble", "toDateTime(at)", l.keep.Events},
 		{"stage_minute", "minute", l.keep.Minutes},
 		{"progress", "toDateTime(at)", l.keep.Progress},
 		{"backup_state", "toDateTime(at)", l.keep.Backups},

@@ -42,6 +42,8 @@ var Questions = []Question{
 	{"chunk-users", "Which files use a chunk?", []Arg{{"chunk", "", "64 hexadecimal digits", chunkArg}, {"limit", "100", "files at most", countArg}}, "chunk_users"},
 	{"outcomes", "What became of each file of a backup?", []Arg{{"backup", "", "id of the backup", idArg}}, "outcomes"},
 	{"gaps", "What was lost before it was written here?", []Arg{{"days", "7", "how far to look back", countArg}}, "gaps"},
+	{"retries", "What is being retried, or stands still, and why?", []Arg{{"minutes", "5", "age of the last word on it", countArg}}, "retries"},
+	{"refusals", "What was refused in the last hours, and why?", []Arg{{"hours", "24", "how far to look back", countArg}}, "refusals"},
 }
 
 // SQL is the statement that answers q.

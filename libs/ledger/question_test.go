@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,7 @@ func fill(t *testing.T, l *ledger.Ledger) {
 			{Origin: origin("chunks.cut", 0, now), Stage: "chunker", Attempt: ledger.Attempt{Backup: running}, WaitUs: 4e6, BusyUs: 1e6, Bytes: 1 << 20},
 			{Origin: origin("packs.sealed", 0, now), Stage: "sealer", Attempt: ledger.Attempt{Backup: running}, WaitUs: 6e6, BusyUs: 1e6, Error: "lost"},
 		},
+		troubles(),
 	} {
 		if err := l.Insert(t.Context(), fmt.Sprint("fill ", i), rows); err != nil {
 			t.Fatal(err)
@@ -114,6 +116,7 @@ func TestQuestions(t *testing.T) {
 	if want := []ledger.FileOutcome{{1, 1, "disk 1", 3, 1, 640, 0, 3 * 65536, 65536, 300}}; err != nil || !reflect.DeepEqual(files, want) {
 		t.Errorf("outcomes: %+v, %v", files, err)
 	}
+	retries(t, l)
 	a, err := l.Ask(ctx, "where", good.String())
 	if err != nil || len(a.Rows) != 1 || len(a.Columns) != len(a.Rows[0]) || !strings.Contains(fmt.Sprint(a.Rows[0]), good.String()) {
 		t.Errorf("asked by name: %v, %v", a, err)
@@ -132,6 +135,55 @@ func TestBadQuestions(t *testing.T) {
 	} {
 		if _, err := l.Ask(t.Context(), ask[0], ask[1:]...); !errors.Is(err, ledger.ErrUsage) {
 			t.Errorf("%q: %v", ask, err)
+		}
+	}
+}
+
+// One input is retried still, one got well, one was told of long ago, one was
+// refused, twice, and one row of a table stops a room.
+func troubles() (all ledger.Troubles) {
+	minute := time.Minute.Milliseconds()
+	for i, x := range []struct {
+		topic   string
+		ago     int64
+		outcome ledger.Hitch
+		tries   uint32
+	}{
+		{"chunks.fresh", 2 * minute, ledger.HitchRetried, 7}, {"chunks.fresh", minute, ledger.HitchRetried, 8},
+		{"packs.sealed", 2 * minute, ledger.HitchRetried, 7}, {"packs.sealed", minute, ledger.HitchDone, 9},
+		{"chunks.cut", 20 * minute, ledger.HitchRetried, 3},
+		{"files.exported", minute, ledger.HitchRefused, 0}, {"files.exported", minute, ledger.HitchRefused, 0},
+		{"machines.tended", minute, ledger.HitchStopped, 4},
+	} {
+		all = append(all, ledger.Trouble{Origin: origin("inputs.troubled", i, now-x.ago), Stage: "s", InputTopic: x.topic, InputPart: 3, InputOffset: 17, Outcome: x.outcome,
+			Tries: x.tries, SinceMs: now - 10*minute + int64(i), Reason: "why " + x.topic, Attempt: ledger.Attempt{Backup: running, No: 1}})
+	}
+	return all
+}
+
+func retries(t *testing.T, l *ledger.Ledger) {
+	t.Helper()
+	for _, x := range []struct {
+		ask  []string
+		want string
+	}{
+		{[]string{"retries"}, "[[chunks.fresh retried 8 why chunks.fresh] [machines.tended stopped 4 why machines.tended]]"},
+		{[]string{"retries", "30"}, "[[chunks.fresh retried 8 why chunks.fresh] [chunks.cut retried 3 why chunks.cut] [machines.tended stopped 4 why machines.tended]]"},
+		{[]string{"refusals"}, "[[files.exported/3/17 why files.exported]]"},
+	} {
+		a, err := l.Ask(t.Context(), x.ask[0], x.ask[1:]...)
+		var got [][]any
+		for _, r := range a.Rows {
+			var row []any
+			for i, c := range a.Columns {
+				if slices.Contains([]string{"input_topic", "outcome", "tries", "reason", "input"}, c) {
+					row = append(row, r[i])
+				}
+			}
+			got = append(got, row)
+		}
+		if err != nil || fmt.Sprint(got) != x.want {
+			t.Errorf("%s: %v, %v, want %s", x.ask, got, err, x.want)
 		}
 	}
 }

@@ -122,6 +122,30 @@ type Progress struct {
 	FiledPages uint64
 }
 
+// Hitch is what a runner says of an input that it could not do.
+type Hitch int8
+
+const (
+	HitchRetried Hitch = iota + 1
+	HitchRefused
+	HitchDone // after it was retried
+	HitchStopped
+)
+
+// Trouble is a row of input_trouble. SinceMs is in ms since 1970, 0 for none.
+type Trouble struct {
+	Origin
+	Stage, Worker string
+	InputTopic    string // without the region
+	InputPart     uint32
+	InputOffset   uint64
+	Outcome       Hitch
+	Tries         uint32
+	SinceMs       int64
+	Reason        string
+	Attempt       Attempt
+}
+
 // Found is a row of machine, the inventory. It is of a table, so its Origin has
 // only time and region: the newest row of a machine counts, however often it comes.
 type Found struct {

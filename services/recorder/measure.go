@@ -46,6 +46,11 @@ func measure(e *ledger.Event, m proto.Message) {
 		}
 	case *schemas.BackupFaulted:
 		e.Stage, e.Error = m.GetStage(), m.GetCode()
+	case *schemas.InputTroubled:
+		e.Stage, e.Worker, e.Error = m.GetStage(), m.GetWorker(), word(m.GetOutcome().String(), "OUTCOME_")
+		if m.GetOutcome() == schemas.InputTroubled_OUTCOME_DONE {
+			e.Error = "" // it is over
+		}
 	case *schemas.ExportEnded:
 		if w := m.GetWord(); w == schemas.ExportEnded_WORD_FAILED || w == schemas.ExportEnded_WORD_LOST {
 			e.Error = word(w.String(), "WORD_")

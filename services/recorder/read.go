@@ -19,10 +19,11 @@ type rows struct {
 	turns    ledger.Turns
 	progress ledger.Progresses
 	gaps     ledger.Gaps
+	troubles ledger.Troubles
 }
 
 func (r rows) tables() []ledger.Rows {
-	return []ledger.Rows{r.gaps, r.places, r.turns, r.progress, r.events}
+	return []ledger.Rows{r.gaps, r.places, r.turns, r.progress, r.troubles, r.events}
 }
 
 // bad counts records that no retry will cure. Their readers refused them, so
@@ -55,6 +56,9 @@ func (r *room) read(b *stage.Block) (all rows, bad bad) {
 
 // readOne fills the event, and adds the other rows of a record, all or none.
 func (r *room) readOne(all *rows, event *ledger.Event, spec topics.Spec, rec stage.Record) error {
+	if err := stage.Foreign(rec.Headers, r.env.Region); err != nil {
+		return err
+	}
 	stamps, err := stage.StampsOf(rec.Headers)
 	if err != nil {
 		return err
@@ -83,6 +87,10 @@ func (r *room) readOne(all *rows, event *ledger.Event, spec topics.Spec, rec sta
 		places, err := r.places(event.Origin, event.Attempt, m)
 		all.places = append(all.places, places...)
 		return err
+	case *schemas.InputTroubled:
+		if t, ok := trouble(event.Origin, event.Attempt, m); ok {
+			all.troubles = append(all.troubles, t)
+		}
 	case *schemas.BackupLeased:
 		all.turns = append(all.turns, r.leased(event.Origin, event.Attempt, m)...)
 	case *schemas.BackupJudged:
@@ -125,6 +133,7 @@ var decoders = map[string]func([]byte) (proto.Message, error){
 	topics.PlacesFiled.Name:     of(topics.PlacesFiled),
 	topics.ExtentsClosed.Name:   of(topics.ExtentsClosed),
 	topics.BackupsFaulted.Name:  of(topics.BackupsFaulted),
+	topics.InputsTroubled.Name:  of(topics.InputsTroubled),
 	topics.BackupsJudged.Name:   of(topics.BackupsJudged),
 }
 

@@ -14,12 +14,12 @@ const stageName = "recorder"
 
 // Config of the recorder. An insert costs the ledger the same for one row or a
 // thousand, so a block waits for more. There are three streams with news, which
-// people wait for, and thirteen that only say what stages did.
+// people wait for, and fourteen that only say what stages did.
 type Config struct {
 	// NewsWait is how old a place or a backup's turn may get on its way. Default 2 s:
 	// at most 3 x rooms inserts in that time.
 	NewsWait time.Duration `yaml:"news_wait"`
-	// EventsWait is the same for what stages did. Default 10 s: at most 13 x rooms
+	// EventsWait is the same for what stages did. Default 10 s: at most 14 x rooms
 	// inserts in that time, 5 a second on one machine at work and none at rest.
 	EventsWait time.Duration `yaml:"events_wait"`
 }

@@ -118,6 +118,7 @@ func wide(t *testing.T, s Sink, count func(string) int) {
 		ledger.Places{{Filed: &ledger.Filed{Origin: at("wide", 0), Machine: ledger.Machine{Source: "s", ID: "i", Name: "ä\x00 b"}, File: "disk"}, Places: 1, Outcome: ledger.Fresh, Chunk: [32]byte{1}}},
 		ledger.Turns{{Origin: at("wide", 0), State: ledger.Failed, Warnings: []string{"a", ""}, Attempt: ledger.Attempt{Backup: schemas.UUID{7}}}},
 		ledger.Gaps{{Origin: at("wide", 0), SinceMs: start, Records: 7}},
+		ledger.Troubles{{Origin: at("wide", 0), Outcome: ledger.HitchStopped, Reason: "why", Attempt: ledger.Attempt{Backup: schemas.UUID{7}}}},
 		ledger.Founds{{Origin: at("wide", 0), Machine: ledger.Machine{Source: "s", ID: "wide"}, Tags: []string{"x"}}},
 	} {
 		n := count(rows.Table())
