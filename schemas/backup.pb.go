@@ -947,7 +947,7 @@ type BackupLeased struct {
 	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
 	Verb          BackupLeased_Verb      `protobuf:"varint,2,opt,name=verb,proto3,enum=holdfast.v1.BackupLeased_Verb" json:"verb,omitempty"`
 	Status        Status                 `protobuf:"varint,3,opt,name=status,proto3,enum=holdfast.v1.Status" json:"status,omitempty"` // withdrawn: failed or cancelled; ended: the verdict, or unspecified for a failed attempt
-	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`                          // leased: why the attempt before ended
 	Job           *Job                   `protobuf:"bytes,5,opt,name=job,proto3" json:"job,omitempty"`
 	Tenant        string                 `protobuf:"bytes,6,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	Machine       *Machine               `protobuf:"bytes,7,opt,name=machine,proto3" json:"machine,omitempty"`

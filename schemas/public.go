@@ -119,8 +119,9 @@ type BackupCompleted struct {
 	// Consistency that the snapshot promises, from the least: fuzzy (it changed while it was read), crash, filesystem, application.
 	Consistency string `json:"consistency,omitempty" jsonschema:"enum=fuzzy,enum=crash,enum=filesystem,enum=application"`
 	// FullReason says why everything was read, where it was.
-	FullReason string   `json:"fullReason,omitempty"`
-	Warnings   []string `json:"warnings,omitempty"`
+	FullReason string `json:"fullReason,omitempty"`
+	// Warnings say what to know of it, and why each attempt failed that went before.
+	Warnings []string `json:"warnings,omitempty"`
 	// Attempt that ended it, from 1; 0 if it never got a lease.
 	Attempt    uint32    `json:"attempt"`
 	QueuedAt   time.Time `json:"queuedAt,omitzero"`
@@ -139,6 +140,8 @@ type BackupProgressed struct {
 	WaitingFor string `json:"waitingFor,omitempty"`
 	// Attempt under way, from 1; 0 while queued.
 	Attempt uint32 `json:"attempt"`
+	// Reason why the attempt before this one failed.
+	Reason string `json:"reason,omitempty"`
 	// Bytes so far, of this attempt; size is 0 while nobody knows it.
 	Bytes    BackupBytes `json:"bytes"`
 	QueuedAt time.Time   `json:"queuedAt,omitzero"`

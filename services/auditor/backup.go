@@ -2,6 +2,9 @@ package auditor
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -79,6 +82,26 @@ func (b *backup) follow(l *schemas.BackupLeased) (a, old *attempt) {
 	old, b.cur = b.cur, a
 	b.look = true
 	return a, old
+}
+
+// toldMax bounds how many failed attempts a verdict tells of: five count, and while
+// the vault has no quorum any number does not.
+const toldMax = 10
+
+// before says why the attempts before the one that is followed ended, as the
+// scheduler told with the lease of the next.
+func (b *backup) before() (all []string) {
+	var next []*attempt
+	for _, a := range b.attempts {
+		if a.leased.GetReason() != "" {
+			next = append(next, a)
+		}
+	}
+	slices.SortFunc(next, func(x, y *attempt) int { return cmp.Compare(x.run().GetAttempt(), y.run().GetAttempt()) })
+	for _, a := range next[max(0, len(next)-toldMax):] {
+		all = append(all, fmt.Sprintf("attempt %d failed: %s", a.run().GetAttempt()-1, a.leased.GetReason()))
+	}
+	return all
 }
 
 // empty reports whether nothing is remembered of it.

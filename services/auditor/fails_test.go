@@ -3,6 +3,7 @@
 package auditor
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ func failsOnce(t *testing.T, code string, f func(*court, *world)) {
 			c.t.Fatal("a failed attempt ended the backup")
 		}
 		next := w.again(2)
+		next.leased.Reason = "what went wrong" // as the scheduler says it
 		c.lease(next)
 		c.cuts(next)
 		c.cuts(w) // of a dead lease
@@ -52,6 +54,8 @@ func failsOnce(t *testing.T, code string, f func(*court, *world)) {
 		c.facts(next)
 		if d := c.ended(w.leased.Run.Backup); d.Status != "completed" || d.Attempt != 2 {
 			c.t.Fatalf("%s of attempt %d: %s", d.Status, d.Attempt, d.Reason)
+		} else if !slices.Contains(d.Warnings, "attempt 1 failed: what went wrong") {
+			c.t.Errorf("nobody learns why attempt 1 failed: %q", d.Warnings)
 		} else {
 			c.whole(next, d.Point)
 		}

@@ -39,7 +39,7 @@ func (r *room) complete(b *backup) error {
 		r.load(b, a)
 		return nil
 	}
-	c, point, f := r.compose(a)
+	c, point, f := r.compose(b, a)
 	if f != nil {
 		return r.fail(b, a, f)
 	}
@@ -53,7 +53,7 @@ func (r *room) complete(b *backup) error {
 }
 
 // compose makes the point, and what will be said of it if it stands.
-func (r *room) compose(a *attempt) (*schemas.Completing, *vault.Point, *fault) {
+func (r *room) compose(b *backup, a *attempt) (*schemas.Completing, *vault.Point, *fault) {
 	inherent, f := a.inherent(a.base)
 	if f != nil {
 		return nil, nil, f
@@ -65,6 +65,7 @@ func (r *room) compose(a *attempt) (*schemas.Completing, *vault.Point, *fault) {
 	}
 	v := a.verdict(inherent, path, uint32(r.Vault.Quorum()))
 	v.DoneMs = r.now().UnixMilli()
+	v.Warnings = append(v.Warnings, b.before()...)
 	point, f := a.point(a.base, v)
 	return &schemas.Completing{Run: run, Verdict: v, Path: path}, point, f
 }

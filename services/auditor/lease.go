@@ -90,6 +90,7 @@ func (r *room) withdrawal(b *backup, l *schemas.BackupLeased) *schemas.Verdict {
 	if v.Status != schemas.Status_STATUS_REFUSED && v.Status != schemas.Status_STATUS_CANCELLED {
 		v.Status = schemas.Status_STATUS_FAILED
 	}
+	v.Warnings = b.before()
 	if a := b.cur; a != nil {
 		addTotals(v.Totals, &a.totals)
 		v.Reason = withCause(v.Reason, v.Status, a.failed)

@@ -49,7 +49,7 @@ func (r *room) running(b *backup) topics.Event {
 		t.Bytes += f.shape.size
 	}
 	d := schemas.BackupProgressed{Job: schemas.JobRefOf(l.Job), Backup: b.id, Machine: schemas.MachineRefOf(l.Machine), State: "running",
-		Attempt: l.Run.Attempt, Bytes: schemas.BytesOf(t), QueuedAt: schemas.MilliTime(l.SinceMs), LeasedAt: schemas.MilliTime(l.LeasedMs)}
+		Attempt: l.Run.Attempt, Reason: l.Reason, Bytes: schemas.BytesOf(t), QueuedAt: schemas.MilliTime(l.SinceMs), LeasedAt: schemas.MilliTime(l.LeasedMs)}
 	if down := r.down(); down != "" {
 		d.WaitingFor = "target " + down
 	}

@@ -105,7 +105,7 @@ func (s *state) grantTo(m *machine, now time.Time, fx *effects) {
 	lease := s.lease()
 	o.Run = &schemas.Run{Backup: o.GetOrder().GetBackup(), Attempt: o.GetRun().GetAttempt() + 1, Lease: lease.Bytes(), Epoch: s.epoch,
 		Traceparent: o.GetOrder().GetTraceparent()}
-	o.State, o.Reason, o.NotBeforeMs = schemas.OpenRun_STATE_LEASED, "", 0
+	o.State, o.NotBeforeMs = schemas.OpenRun_STATE_LEASED, 0 // the reason stays: why the attempt before ended
 	o.GrantedMs, o.WindowBytes = now.UnixMilli(), m.source.found.GetWindowBytes()
 	o.Base = nil
 	if o.GetOrder().GetOptions().GetMode() != schemas.Options_MODE_FULL && m.row.GetLast() != nil {

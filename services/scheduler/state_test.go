@@ -154,7 +154,7 @@ func TestFiveAttempts(t *testing.T) {
 		x.want(x.export(q, lost), fmt.Sprintf("ended m1 %d: cut off", n+1))
 		x.want(x.tick(wait*time.Second), "") // the slots are not free yet
 		x.export(q, snapshotRemoved)
-		x.want(x.export(q, dirRemoved), fmt.Sprintf("leased m1 %d", n+2))
+		x.want(x.export(q, dirRemoved), fmt.Sprintf("leased m1 %d: cut off", n+2)) // with the reason of the one before
 	}
 	x.want(x.export(q, lost), "withdrawn m1 5 (failed): attempt 5 of 5: cut off")
 	x.want(x.export(q, snapshotRemoved), "")
@@ -174,7 +174,7 @@ func TestBackoffIsWaitedFor(t *testing.T) {
 	x.export(q, snapshotRemoved)
 	x.want(x.export(q, dirRemoved), "")
 	x.want(x.tick(4*time.Second), "")
-	x.want(x.tick(time.Second), "leased m1 2")
+	x.want(x.tick(time.Second), "leased m1 2: cut off")
 	for attempt, want := range map[uint32]time.Duration{0: 5 * time.Second, 1: 5 * time.Second, 6: 160 * time.Second, 7: 5 * time.Minute, 99: 5 * time.Minute} {
 		if got := backoff(attempt); got != want {
 			t.Errorf("backoff after attempt %d: %v, want %v", attempt, got, want)

@@ -52,7 +52,7 @@ func openWord(o *schemas.OpenRun) *schemas.BackupLeased {
 	w.Status, w.Reason = o.GetStatus(), o.GetReason()
 	if verb == schemas.BackupLeased_VERB_LEASED {
 		w.WindowBytes, w.Base, w.Check = o.GetWindowBytes(), o.GetBase(), o.GetCheck()
-		w.Status, w.Reason = schemas.Status_STATUS_UNSPECIFIED, ""
+		w.Status = schemas.Status_STATUS_UNSPECIFIED
 	}
 	return w
 }

@@ -170,9 +170,19 @@ func (b *jobsBackup) share() float64 {
 
 func (b *jobsBackup) reason() string {
 	if b.End != nil {
-		return cmp.Or(b.End.Reason, strings.Join(b.End.Warnings, "; "))
+		return strings.Join(append(noEmpty(b.End.Reason), b.End.Warnings...), "; ")
+	}
+	if b.Last.WaitingFor == "" && b.Last.Reason != "" {
+		return fmt.Sprintf("attempt %d failed: %s", b.Last.Attempt-1, b.Last.Reason)
 	}
 	return b.Last.WaitingFor
+}
+
+func noEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
 }
 
 // code is the exit code of a job that is over: 1 if any failed, else 3 if any
