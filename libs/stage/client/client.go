@@ -34,6 +34,9 @@ func Open(region string, opts ...kgo.Opt) (*Client, error) {
 	return &Client{opts: opts, cl: cl, region: region}, nil
 }
 
+// Of is the client of another region's topics. It ends with c.
+func (c *Client) Of(region string) *Client { return &Client{opts: c.opts, cl: c.cl, region: region} }
+
 // Close ends all that the client does.
 func (c *Client) Close() { c.cl.Close() }
 
@@ -56,11 +59,17 @@ type Record struct {
 
 // Publish writes e and returns when it is acknowledged.
 func (c *Client) Publish(ctx context.Context, e topics.Event) error {
+	_, err := c.PublishAt(ctx, e)
+	return err
+}
+
+// PublishAt is Publish that says where e lies now.
+func (c *Client) PublishAt(ctx context.Context, e topics.Event) (at topics.Position, err error) {
 	name := e.Topic.In(c.region)
 	if e.Part < 0 {
 		n, err := c.parts(ctx, name)
 		if err != nil {
-			return err
+			return at, err
 		}
 		e.Part = topics.KeyPart(e.Key, n)
 	}
@@ -69,11 +78,11 @@ func (c *Client) Publish(ctx context.Context, e topics.Event) error {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: k, Value: []byte(v)})
 	}
 	if err := c.cl.ProduceSync(ctx, rec).FirstErr(); errors.Is(err, kerr.UnknownServerError) {
-		return fmt.Errorf("publish to %s: is the broker's disk full? %w", name, err)
+		return at, fmt.Errorf("publish to %s: is the broker's disk full? %w", name, err)
 	} else if err != nil {
-		return fmt.Errorf("publish to %s: %w", name, err)
+		return at, fmt.Errorf("publish to %s: %w", name, err)
 	}
-	return nil
+	return topics.Position{Topic: e.Topic.Name, Part: rec.Partition, Offset: rec.Offset}, nil
 }
 
 func (c *Client) parts(ctx context.Context, name string) (int32, error) {
