@@ -82,6 +82,31 @@ func (w *world) planCuts() {
 	}
 }
 
+// planAbsences: a process is put out of its groups, does not know for some seconds,
+// and works beside its successor. Orders come just then.
+func (w *world) planAbsences() {
+	for range 1 + w.rng.IntN(2) {
+		o, at := w.anyPost(), w.between(time.Second, 40*time.Second)
+		var p *process
+		w.plan(at, func() {
+			if p = o.up; p != nil {
+				p.Absent(true)
+			}
+		}, "%s is out of its groups", o.name)
+		w.plan(at+w.between(15*time.Second, 30*time.Second), func() {
+			if p != nil {
+				p.Absent(false)
+			}
+		}, "%s is back in its groups", o.name)
+		for i := range 4 {
+			s := w.sites[w.rng.IntN(len(w.sites))]
+			m := sprintf("%s/vm-%d", s.name, w.rng.IntN(len(s.machines)))
+			w.plan(at+w.between(8*time.Second, 15*time.Second), func() { w.scribble(s); w.order(false, m) }, "order %d meanwhile", i)
+			w.plan(at+w.between(8*time.Second, 16*time.Second), func() { w.scribble(s) }, "guests write meanwhile")
+		}
+	}
+}
+
 // planClocks: beyond every deadline, both ways.
 func (w *world) planClocks() {
 	for range 1 + w.rng.IntN(3) {
@@ -282,6 +307,7 @@ func (w *world) calm() {
 		w.ready(o)
 		o.up.thaw()
 		o.up.Heal()
+		o.up.Absent(false)
 		o.up.Tear(0)
 		o.up.skew.Store(int64(w.ahead))
 	}

@@ -103,7 +103,7 @@ func open(a *parts, name string) (s stage.Stage, err error) {
 			d.Sources[s.name] = exporter.Provider{Source: desk{s, a.p}, Share: a.share, ShareBytes: slots * windowBytes, WindowBytes: windowBytes,
 				Limits: exporter.Limits{Snapshots: uint32(s.limit)}, Every: 30 * time.Second}
 		}
-		return exporter.Stage(exporter.Config{Readers: 8, Hunt: conf.Duration(huntEvery)}, d), nil
+		return exporter.Stage(exporter.Config{Readers: 8, Hunt: conf.Duration(w.hunt())}, d), nil
 	case "chunker":
 		return chunker.Stage(chunker.Config{}, chunker.Deps{Staging: a.share, NameKey: w.ring.Name}), nil
 	case "deduper":
@@ -123,7 +123,14 @@ func open(a *parts, name string) (s stage.Stage, err error) {
 	return s, fmt.Errorf("there is no stage %q", name)
 }
 
-const huntEvery = time.Minute
+// hunt is how often what nobody knows is hunted. Where nobody speaks out of turn,
+// nothing is left for a hunter, and there is none.
+func (w *world) hunt() time.Duration {
+	if w.zombies() {
+		return time.Minute
+	}
+	return 1000 * time.Hour
+}
 
 // schedule is the scheduler's configuration.
 func (w *world) schedule() scheduler.Config {

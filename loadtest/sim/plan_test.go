@@ -23,6 +23,7 @@ var kinds = []kind{
 	{"rebalance", (*world).planRebalances},
 	{"freeze", (*world).planFreezes},
 	{"cut", (*world).planCuts},
+	{"absent", (*world).planAbsences},
 	{"clock", (*world).planClocks},
 	{"torn", (*world).planTorn},
 	{"broker", (*world).planBroker},
@@ -70,7 +71,7 @@ func (w *world) moment() time.Duration {
 	return w.between(time.Second, faulty)
 }
 
-// draw chooses the kinds of a seed: a third has one, a third two or three, and a
+// draw chooses the kinds of faults of a seed: a third has one, a third two or three, and a
 // third as many as come. FAULTS=crash,cut chooses them by hand.
 func (w *world) draw() {
 	w.kinds = map[string]bool{}
@@ -84,6 +85,10 @@ func (w *world) draw() {
 			w.kinds[kinds[i].name] = true
 		}
 	}
+}
+
+// foresee plans what kinds were drawn.
+func (w *world) foresee() {
 	for _, k := range kinds {
 		if w.kinds[k.name] {
 			w.tale("faults of kind %s", k.name)

@@ -20,7 +20,7 @@ func TestHouse(t *testing.T) {
 	}
 }
 
-// seeds are those to run: SEED alone, or SEEDS of them, or so few.
+// seeds are those to run: SEED alone; or SEEDS of them, or so few, beginning FROM.
 func seeds(t *testing.T, few uint64) (from, to uint64) {
 	number := func(name string) (uint64, bool) {
 		text := os.Getenv(name)
@@ -33,8 +33,9 @@ func seeds(t *testing.T, few uint64) (from, to uint64) {
 	if n, ok := number("SEED"); ok {
 		return n, n + 1
 	}
+	first, _ := number("FROM")
 	if n, ok := number("SEEDS"); ok {
-		return 0, n
+		return first, first + n
 	}
-	return 0, few
+	return first, first + few
 }

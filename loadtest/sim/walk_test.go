@@ -11,8 +11,9 @@ import (
 
 // walk is one seed: a house, its load, its faults, its rest, and the judgement.
 func walk(w *world) {
-	machines := w.build()
 	w.draw()
+	machines := w.build()
+	w.foresee()
 	w.load(machines)
 	for _, o := range w.posts {
 		if !o.late {
@@ -77,6 +78,9 @@ func (w *world) settle() {
 		}
 		at("helper", some(1+w.rng.IntN(3))...)
 	}
+	if w.kinds["absent"] { // who is put out of a group must have somebody who takes its place
+		at("twin", "exporter", "deduper", "uploader", "auditor")
+	}
 	for _, o := range w.posts {
 		if o.late {
 			w.plan(w.moment(), func() { w.ready(o) }, "%s joins for the first time", o.name)
@@ -132,6 +136,8 @@ func (w *world) judge() {
 	w.pages(points)
 	w.gone(points)
 	w.chain()
+	w.closings()
+	w.intents()
 	w.seals()
 	w.counts(points)
 }

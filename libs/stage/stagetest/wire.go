@@ -23,6 +23,7 @@ type Wire struct {
 	frozen chan struct{} // not nil: nothing moves until it is closed
 	conns  []net.Conn
 	torn   float64 // the share of produces and commits whose wire breaks
+	absent bool    // nothing of its groups gets through
 }
 
 // NewWire is a wire over d, whose faults are drawn from rng.
@@ -73,6 +74,25 @@ func (w *Wire) Tear(share float64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.torn = share
+}
+
+// Absent keeps all that is said to groups from the broker, and lets the rest through:
+// as where the coordinator is out of reach, and the leaders of partitions are not. The
+// process is put out of its groups, and goes on for as long as it does not know.
+func (w *Wire) Absent(absent bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.absent = absent
+}
+
+func (w *Wire) passes(key kmsg.Key) bool {
+	switch key {
+	case kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.LeaveGroup, kmsg.OffsetCommit, kmsg.OffsetFetch, kmsg.FindCoordinator:
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return !w.absent
+	}
+	return true
 }
 
 var errCut = errors.New("wire is cut")
@@ -130,7 +150,14 @@ func (c *conn) Write(b []byte) (int, error) {
 		p, _ = c.w.draw()
 		time.Sleep(time.Duration(p * float64(slow)))
 	}
-	if !breaks(b) {
+	if len(b) < 6 {
+		return c.Conn.Write(b)
+	}
+	switch key := kmsg.Key(binary.BigEndian.Uint16(b[4:])); {
+	case !c.w.passes(key):
+		c.Close()
+		return 0, errCut
+	case key != kmsg.Produce && key != kmsg.OffsetCommit: // what writes records, and what commits them
 		return c.Conn.Write(b)
 	}
 	if p, torn := c.w.draw(); p >= torn {
@@ -150,16 +177,6 @@ func (c *conn) Write(b []byte) (int, error) {
 		time.AfterFunc(20*time.Millisecond, func() { c.Close() })
 		return n, err
 	}
-}
-
-// breaks reports whether b is a request on which the wire may break: what writes
-// records, and what commits them.
-func breaks(b []byte) bool {
-	if len(b) < 6 {
-		return false
-	}
-	key := binary.BigEndian.Uint16(b[4:])
-	return key == uint16(kmsg.Produce) || key == uint16(kmsg.OffsetCommit)
 }
 
 // Read hears nothing more once the wire is deaf, but lets the broker talk.
