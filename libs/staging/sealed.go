@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -29,6 +30,8 @@ const (
 	// keptPacks bounds the removed files that a process keeps for reuse: what is
 	// under way at once between two sealers and an uploader.
 	keptPacks = 128 << 20
+	// freedDir is where, in a process's folder.
+	freedDir = ".free"
 )
 
 // process names this process, so that each knows its own files.
@@ -68,11 +71,36 @@ func OpenSealed(dir string, reserve int64) (*Sealed, error) {
 	}
 	id := fmt.Sprintf("%s.%d", process, serial.Add(1))
 	s := &Sealed{dir: dir, own: id, reserve: reserve, used: map[string]used{}, freed: make(chan struct{})}
-	s.pool = newPool(filepath.Join(dir, id, ".free"), min(keptPacks, reserve/4))
+	s.pool = newPool(filepath.Join(dir, id, freedDir), min(keptPacks, reserve/4))
 	if err := os.MkdirAll(s.pool.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open sealed area: %w", err)
 	}
-	return s, nil
+	return s, s.unpool()
+}
+
+// unpool removes what others keep for reuse. A process that dies every minute would
+// else leave keptPacks each time, until each is swept: 7 GB in that hour. Whoever of
+// them lives makes new files instead, once; so nobody need be known to be dead.
+func (s *Sealed) unpool() error {
+	dirs, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("open sealed area: %w", err)
+	}
+	for _, d := range dirs {
+		dir := filepath.Join(s.dir, d.Name(), freedDir)
+		files, err := os.ReadDir(dir)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			continue
+		} else if err != nil {
+			return fmt.Errorf("open sealed area: %w", err)
+		}
+		for _, f := range files {
+			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("open sealed area: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // Put stores a pack under a name never used before. While this process's reserve

@@ -125,3 +125,43 @@ func TestSweep(t *testing.T) {
 		}
 	}
 }
+
+// Goal: a process that dies again and again leaves no more space behind than one.
+// Method: three lives that free a pack each and never close; and a neighbour that
+// lives on, whose freed file goes too, seals and frees as before.
+func TestFreedPacksOfTheDeadGo(t *testing.T) {
+	dir := t.TempDir()
+	freed := func() (n int) {
+		files, err := filepath.Glob(filepath.Join(dir, "*", freedDir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	free := func(s *Sealed, name string) {
+		t.Helper()
+		ref, err := s.Put(t.Context(), name, []byte("0123456789"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := s.Read(ref, nil); err != nil || string(b) != "0123456789" {
+			t.Errorf("read %q, %v", b, err)
+		}
+		if err := s.Remove(ref); err != nil {
+			t.Fatal(err)
+		}
+		if left := s.Bytes(); left != 0 {
+			t.Errorf("%d bytes are counted, and all is removed", left)
+		}
+	}
+	neighbour := openSealed(t, dir, 0)
+	free(neighbour, "a")
+	for range 3 {
+		free(openSealed(t, dir, 0), "x")
+		if n := freed(); n != 1 {
+			t.Errorf("%d freed files lie there, want the last life's", n)
+		}
+	}
+	free(neighbour, "b")
+	free(neighbour, "c")
+}
