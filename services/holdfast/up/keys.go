@@ -20,9 +20,16 @@ import (
 // that lost keys are lost data. What an earlier call made stays, so one that was
 // cut off is finished by the next.
 func FirstKeys(ctx context.Context, c *conf.Config, say io.Writer) error {
+	_, err := firstKeys(ctx, c, say)
+	return err
+}
+
+// firstKeys returns the whole ring too, where the passphrase was there to open it:
+// that costs most of a second, which a start should spend once. nil: it was not.
+func firstKeys(ctx context.Context, c *conf.Config, say io.Writer) (*vault.Ring, error) {
 	targets, err := house.Targets(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	v, err := vault.Open(ctx, targets)
 	if err == nil {
@@ -30,42 +37,42 @@ func FirstKeys(ctx context.Context, c *conf.Config, say io.Writer) error {
 			return haveKeys(ctx, c, v)
 		}
 	} else if !errors.Is(err, vault.ErrNoVault) {
-		return err
+		return nil, err
 	}
 	pass, fresh, err := passphrase(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ring, wrapped, err := firstRing(c, pass)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := vault.Init(ctx, targets, house.Settings(c), []vault.KeyObject{wrapped}); err != nil {
-		return err
+		return nil, err
 	}
 	warn(c, ring, pass, fresh, say)
-	return nil
+	return ring, nil
 }
 
 // haveKeys refuses to go on where the keys beside us are not the vault's, and
 // brings back key files that are missing, if the passphrase is there.
-func haveKeys(ctx context.Context, c *conf.Config, v *vault.Vault) error {
+func haveKeys(ctx context.Context, c *conf.Config, v *vault.Vault) (*vault.Ring, error) {
 	_, err := vault.LoadRing(c.Keys.Dir)
 	if err == nil {
 		return sameKeys(ctx, c, v)
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		return err
+		return nil, err
 	}
 	pass, perr := house.Passphrase(c.Keys.PassphraseFile)
 	if perr != nil {
-		return fmt.Errorf("the vault is there and its keys are not: %w; %w", err, perr)
+		return nil, fmt.Errorf("the vault is there and its keys are not: %w; %w", err, perr)
 	}
 	ring, perr := house.OpenKeys(ctx, v, pass)
 	if perr != nil {
-		return fmt.Errorf("the vault is there and its keys are not: %w; %w", err, perr)
+		return nil, fmt.Errorf("the vault is there and its keys are not: %w; %w", err, perr)
 	}
-	return saveMissing(ring, c.Keys.Dir)
+	return ring, saveMissing(ring, c.Keys.Dir)
 }
 
 // saveMissing writes the key files that are not there; those that are must be of
@@ -95,26 +102,26 @@ func saveMissing(ring *vault.Ring, dir string) error {
 }
 
 // sameKeys compares the key files with those that the vault was made with.
-func sameKeys(ctx context.Context, c *conf.Config, v *vault.Vault) error {
+func sameKeys(ctx context.Context, c *conf.Config, v *vault.Vault) (*vault.Ring, error) {
 	pass, err := house.Passphrase(c.Keys.PassphraseFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // kept elsewhere: only the restorer needs it, and will say so
+		return nil, nil // kept elsewhere: only the restorer needs it, and will say so
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	theirs, err := house.OpenKeys(ctx, v, pass)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ours, err := vault.LoadRing(c.Keys.Dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if ours.Fingerprint() != theirs.Fingerprint() {
-		return fmt.Errorf("the keys in %s (%s) are not those of the vault (%s): backups made with them could not be restored", c.Keys.Dir, ours.Fingerprint(), theirs.Fingerprint())
+		return nil, fmt.Errorf("the keys in %s (%s) are not those of the vault (%s): backups made with them could not be restored", c.Keys.Dir, ours.Fingerprint(), theirs.Fingerprint())
 	}
-	return nil
+	return theirs, nil
 }
 
 // passphrase reads the file, or makes it.

@@ -15,6 +15,7 @@ import (
 	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/stage/client"
+	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/libs/watch"
 	"github.com/holdfast-backup/holdfast/ops/standalone/broker"
 	"github.com/holdfast-backup/holdfast/services/holdfast/house"
@@ -55,7 +56,8 @@ func Up(ctx context.Context, o Options) error {
 		return err
 	}
 	say := func(format string, a ...any) { fmt.Fprintf(o.Say, format+"\n", a...) }
-	if err := FirstKeys(ctx, c, o.Say); err != nil {
+	ring, err := firstKeys(ctx, c, o.Say)
+	if err != nil {
 		return err
 	}
 	b, err := openBroker(ctx, o, c, say)
@@ -85,12 +87,13 @@ func Up(ctx context.Context, o Options) error {
 		return err
 	}
 	defer house.RemoveRunFile(data)
-	return serve(ctx, o, c, services, run, metrics, health, say)
+	return serve(ctx, o, c, ring, services, run, metrics, health, say)
 }
 
 // serve runs the stages and says when they all work.
-func serve(ctx context.Context, o Options, c *conf.Config, services []house.Service, run house.RunFile, metrics *watch.Metrics, health *watch.Health, say func(string, ...any)) error {
+func serve(ctx context.Context, o Options, c *conf.Config, ring *vault.Ring, services []house.Service, run house.RunFile, metrics *watch.Metrics, health *watch.Health, say func(string, ...any)) error {
 	parts := house.NewParts(ctx, c, o.Log)
+	parts.Unlocked(ring)
 	defer parts.Close()
 	ready, cancel := context.WithCancel(ctx)
 	defer cancel()

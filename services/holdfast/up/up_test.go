@@ -194,6 +194,41 @@ func TestWrongKeysStopTheStart(t *testing.T) {
 	}
 }
 
+// A start opens the wrapped keys once, for its own comparison and for whoever needs
+// the private half: the first start as any later one, and that which finds key files
+// missing. Where the passphrase is kept elsewhere there is nothing to open.
+func TestAStartOpensItsKeysOnce(t *testing.T) {
+	o := options(t)
+	c, err := Configure(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, which := range []string{"the first start", "a later one", "one without key files"} {
+		if which == "one without key files" {
+			if err := os.Remove(filepath.Join(c.Keys.Dir, "vault.pub")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ring, err := firstKeys(t.Context(), c, o.Say)
+		if err != nil {
+			t.Fatal(err)
+		}
+		saved, err := vault.LoadRing(c.Keys.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ring == nil || ring.Fingerprint() != saved.Fingerprint() || ring.Need(vault.PrivateKey) != nil {
+			t.Errorf("%s: the ring that it opened is not handed on whole", which)
+		}
+	}
+	if err := os.Remove(c.Keys.PassphraseFile); err != nil {
+		t.Fatal(err)
+	}
+	if ring, err := firstKeys(t.Context(), c, o.Say); ring != nil || err != nil {
+		t.Errorf("without a passphrase: %v, %v", ring, err)
+	}
+}
+
 // Options that contradict the file are refused, because the file is the operator's.
 func TestTheFileWins(t *testing.T) {
 	o := options(t)
