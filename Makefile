@@ -14,7 +14,7 @@ S3SERVER := $(CACHE)/versitygw-$(shell sed -n 's|.*versity/versitygw \(v[^ ]*\).
 KAFKA_MADE_BY := libs/stage/kafkatest/pom.xml libs/stage/kafkatest/install.sh
 KAFKA         := $(CACHE)/kafka-$(shell cat $(KAFKA_MADE_BY) | sha256sum | cut -c1-12)
 
-.PHONY: all build demo deps kafka sizes test race mutants lint generate bench kill clean
+.PHONY: all build demo deps kafka sizes test race mutants lint generate bench soak kill clean
 
 all: lint test
 
@@ -73,9 +73,15 @@ bench: bin/holdfast
 	$(GO) test -tags $(TAGS) -run xxx -bench . -benchtime 200x ./libs/... ./services/...
 	@test -z "$(DISKS)" || $(GO) run ./loadtest/peers -disks $(DISKS) -work $(or $(WORK),/tmp/holdfast-peers)
 
-# kill -9 in the middle of a backup, twenty times.
-kill: bin/holdfast
-	$(GO) run ./loadtest/killing -times 20
+# kill -9 of the whole house, again and again, while machines are backed up, changed
+# and restored; then all of it is verified. SEED=7 chooses another load; kill is its
+# small form.
+KILLS   ?= 100
+soak: bin/holdfast
+	$(GO) run ./loadtest/soak -kills $(KILLS) $(if $(SEED),-seed $(SEED))
+
+kill: KILLS = 20
+kill: soak
 
 clean:
 	rm -rf bin
