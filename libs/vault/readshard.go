@@ -16,7 +16,7 @@ func (r *Reader) length(ctx context.Context, id PackID, maps bool) (int64, error
 		return n, nil
 	}
 	var errs []error
-	for n := range r.v.N() {
+	for _, n := range r.order() {
 		b, err := r.shard(ctx, id, maps, n, 0, shard.HeaderBytes)
 		if err == nil {
 			var h shard.Header
@@ -60,6 +60,9 @@ func (r *Reader) span(ctx context.Context, id PackID, maps bool, off, n int64) (
 	for n > 0 {
 		i, at := off/per, off%per
 		part := min(n, per-at)
+		if s := r.v.slots[i]; !s.speaks() {
+			return nil, fmt.Errorf("%s: shard %d: %w", objectName(id, maps), i, s.fault(errSilent))
+		}
 		b, err := r.shard(ctx, id, maps, int(i), shard.HeaderBytes+at, part)
 		if err != nil {
 			return nil, fmt.Errorf("%s: shard %d: %w", objectName(id, maps), i, err)
@@ -75,12 +78,13 @@ func (r *Reader) span(ctx context.Context, id PackID, maps bool, off, n int64) (
 
 // shard reads a range of shard n, header included, from the newest generation
 // that its target has; n < 0 is all of it.
-func (r *Reader) shard(ctx context.Context, id PackID, maps bool, no int, off, n int64) ([]byte, error) {
+func (r *Reader) shard(ctx context.Context, id PackID, maps bool, no int, off, n int64) (b []byte, err error) {
+	defer func() { r.v.slots[no].heard(ctx, err) }()
 	store, err := r.v.Store(ctx, no)
 	if err != nil {
 		return nil, err
 	}
-	b, err := store.Get(ctx, ShardKey(id, maps, uint8(no), 0), off, n)
+	b, err = store.Get(ctx, ShardKey(id, maps, uint8(no), 0), off, n)
 	if !errors.Is(err, blob.ErrNotExist) {
 		return b, err
 	}
@@ -117,7 +121,10 @@ func (r *Reader) whole(ctx context.Context, id PackID, maps bool) ([]byte, error
 	var errs []error
 	var size uint64
 	have := 0
-	for n := 0; n < r.v.N() && have < r.v.K; n++ {
+	for _, n := range r.order() {
+		if have == r.v.K {
+			break
+		}
 		h, payload, err := r.checked(ctx, id, maps, n)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("shard %d on target %s: %w", n, r.v.Target(n), err))

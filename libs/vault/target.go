@@ -41,6 +41,7 @@ type slot struct {
 	store  blob.Store // nil: none is configured
 	reader blob.Store // store, limited, and retried for the weather's sake
 	proven atomic.Bool
+	silent atomic.Int64 // when it did not answer a read, in ns; 0: it did
 }
 
 func newSlot(name string, store blob.Store, want []byte) *slot {
