@@ -282,7 +282,7 @@ func noise(n int) []byte {
 
 func median(d []time.Duration) time.Duration {
 	slices.Sort(d)
-	return d[len(d)/2].Round(100 * time.Microsecond)
+	return d[len(d)/2].Round(10 * time.Microsecond)
 }
 
 func rate(d time.Duration) float64 { return bigBytes / 1e6 / d.Seconds() }

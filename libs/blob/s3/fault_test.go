@@ -83,7 +83,7 @@ func TestAnswers(t *testing.T) {
 		{404, "NoSuchKey", blob.ErrNotExist}, {404, "-", nil}, {404, "NoSuchBucket", blob.ErrDenied},
 		{403, "AccessDenied", blob.ErrDenied}, {403, "-", blob.ErrDenied}, {403, "SignatureDoesNotMatch", blob.ErrDenied}, {403, "RequestTimeTooSkewed", blob.ErrDenied},
 		{301, "PermanentRedirect", blob.ErrDenied}, {400, "AuthorizationHeaderMalformed", blob.ErrDenied}, {501, "NotImplemented", blob.ErrDenied},
-		{507, "InsufficientStorage", blob.ErrFull}, {507, "-", blob.ErrFull}, {403, "QuotaExceeded", blob.ErrFull},
+		{507, "InsufficientStorage", blob.ErrFull}, {507, "-", blob.ErrFull}, {507, "Bucketful", blob.ErrFull}, {403, "QuotaExceeded", blob.ErrFull},
 	} {
 		status, code, tries, s.pace = c.status, c.code, 0, newPace(RateDefault)
 		_, err := s.Get(t.Context(), "k", 0, 10)
@@ -96,6 +96,25 @@ func TestAnswers(t *testing.T) {
 		}
 		if c.code != "-" && c.code != "" && !strings.Contains(err.Error(), c.code) {
 			t.Errorf("%d %s is told as %v", c.status, c.code, err)
+		}
+	}
+}
+
+// An answer to HEAD can't tell an absent key from an absent bucket, or from a proxy
+// that knows neither. Only a key that is absent is sure.
+func TestOnlyAKeyIsSurelyAbsent(t *testing.T) {
+	code := ""
+	s := scripted(t, false, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			w.WriteHeader(404)
+			return
+		}
+		answer(w, 404, code)
+	})
+	for c, want := range map[string]error{"NoSuchKey": blob.ErrNotExist, "NoSuchBucket": blob.ErrDenied, "-": nil} {
+		code = c
+		if _, err := s.Stat(t.Context(), "k"); err == nil || want != nil && !errors.Is(err, want) || want == nil && blob.Permanent(err) {
+			t.Errorf("%s: %v, want %v", c, err, want)
 		}
 	}
 }
@@ -117,6 +136,17 @@ func TestTornBody(t *testing.T) {
 		if b, err := s.Get(t.Context(), "k", 0, n); b != nil || err == nil || blob.Permanent(err) || !strings.Contains(err.Error(), "cut off after 60 of 100 bytes") {
 			t.Errorf("60 of 100 bytes of %d: %d, %v", n, len(b), err)
 		}
+	}
+}
+
+// A server's word about a length is no reason to take so much memory.
+func TestHugeObject(t *testing.T) {
+	s := scripted(t, false, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(1<<50))
+		w.Write([]byte("x"))
+	})
+	if _, err := s.Get(t.Context(), "k", 0, -1); !errors.Is(err, blob.ErrDenied) || !strings.Contains(err.Error(), "1125899906842624 bytes") {
+		t.Errorf("an object of a petabyte: %v", err)
 	}
 }
 

@@ -19,6 +19,10 @@ import (
 // really comes takes more as it comes.
 const roomMax = 32 << 20
 
+// wholeMax is the longest object that is read without a range: 50 times the longest
+// pack. What is longer is not ours, and would be more than memory.
+const wholeMax = 1 << 30
+
 // Get reads with one request, and asks no second time for what did not come.
 func (s *Store) Get(ctx context.Context, key string, off, n int64) ([]byte, error) {
 	b, err := s.get(ctx, key, off, n)
@@ -105,6 +109,9 @@ func take(out *s3.GetObjectOutput, off, n int64, ranged bool) ([]byte, error) {
 		}
 		size = last - first + 1
 	}
+	if n < 0 && size > wholeMax {
+		return nil, fmt.Errorf("%w: an object of %d bytes, where none of ours has more than %d", blob.ErrDenied, size, wholeMax)
+	}
 	b, err := readSome(out.Body, size)
 	if err != nil || size >= 0 && int64(len(b)) != size {
 		return nil, &Fault{Text: fmt.Sprintf("cut off after %d of %d bytes: %v", len(b), size, err)}
@@ -115,7 +122,11 @@ func take(out *s3.GetObjectOutput, off, n int64, ranged bool) ([]byte, error) {
 // readSome reads size bytes, or all if it is not known.
 func readSome(r io.Reader, size int64) ([]byte, error) {
 	if size < 0 {
-		return io.ReadAll(r)
+		b, err := io.ReadAll(io.LimitReader(r, wholeMax+1))
+		if err == nil && len(b) > wholeMax {
+			err = errors.New("it does not end")
+		}
+		return b, err
 	}
 	b := make([]byte, 0, min(size, roomMax))
 	for int64(len(b)) < size {

@@ -1,12 +1,14 @@
 package s3test
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -101,6 +103,19 @@ func (s *Server) Pause() (resume func()) {
 	s.t.Helper()
 	s.must(s.cmd.Process.Signal(syscall.SIGSTOP))
 	return func() { s.must(s.cmd.Process.Signal(syscall.SIGCONT)) }
+}
+
+// CPU is how much of it the server has used since it was last started; 0 where no
+// /proc tells.
+func (s *Server) CPU() time.Duration {
+	const tick = 10 * time.Millisecond // of every Linux
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	var user, kernel int64
+	if len(fields) > 12 {
+		fmt.Sscan(fields[11]+" "+fields[12], &user, &kernel)
+	}
+	return time.Duration(user+kernel) * tick
 }
 
 // Admin runs versitygw's admin command, such as create-user.
