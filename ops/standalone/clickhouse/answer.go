@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,21 +60,31 @@ func (s *Server) ask(ctx context.Context, users []User) error {
 	return native.Close()
 }
 
-// choosePorts returns ports that are free now, and remembers them: what an
-// operator wrote down yesterday holds today.
-func choosePorts(o Options, dir string) (http, tcp int, err error) {
-	file := filepath.Join(dir, "ports")
+// Ports returns those that Start would take now: what o asks for, else those of
+// last time, where they are free, else any. Whoever starts an engine again and again
+// fixes them by it, so that all find it at one address.
+func Ports(o Options) (http, tcp int, err error) {
 	var lastHTTP, lastTCP int
-	if b, err := os.ReadFile(file); err == nil {
+	if b, err := os.ReadFile(portsFile(o.Dir)); err == nil {
 		_, _ = fmt.Sscan(string(b), &lastHTTP, &lastTCP) // a torn file is no file
 	}
-	if http, err = choose(o.Host, o.HTTPPort, lastHTTP, 0); err != nil {
+	host := cmp.Or(o.Host, loopback)
+	if http, err = choose(host, o.HTTPPort, lastHTTP, 0); err != nil {
 		return 0, 0, err
 	}
-	if tcp, err = choose(o.Host, o.TCPPort, lastTCP, http); err != nil {
+	tcp, err = choose(host, o.TCPPort, lastTCP, http)
+	return http, tcp, err
+}
+
+func portsFile(dir string) string { return filepath.Join(dir, "ports") }
+
+// choosePorts returns ports that are free now, and remembers them: what an
+// operator wrote down yesterday holds today.
+func choosePorts(o Options) (http, tcp int, err error) {
+	if http, tcp, err = Ports(o); err != nil {
 		return 0, 0, err
 	}
-	if err := os.WriteFile(file, fmt.Appendln(nil, http, tcp), 0o600); err != nil {
+	if err := writeWhole(portsFile(o.Dir), fmt.Appendln(nil, http, tcp)); err != nil {
 		return 0, 0, fmt.Errorf("engine folder: %w", err)
 	}
 	return http, tcp, nil

@@ -8,6 +8,7 @@
 package clickhouse
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -36,6 +37,8 @@ const hostSh = `exec 4<&0; "$1" server --config-file="$2" <&- 4<&- & p=$!
 // DefaultMemory is max_server_memory_usage on one machine. Idle the engine takes
 // 250 MB, inserting 300 to 470; the limit is not strict, so plan for twice.
 const DefaultMemory = 700 << 20
+
+const loopback = "127.0.0.1"
 
 const (
 	startMax = 60 * time.Second      // 0.3 s on an idle machine; a crash's leftovers are loaded first
@@ -78,9 +81,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 			return nil, fmt.Errorf("ledger user %q: not a name of small letters, digits and _, or \"default\"", u.Name)
 		}
 	}
-	if o.Host == "" {
-		o.Host = "127.0.0.1"
-	}
+	o.Host = cmp.Or(o.Host, loopback)
 	if o.MaxMemory == 0 {
 		o.MaxMemory = DefaultMemory
 	}
@@ -96,8 +97,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	defer lock.Close() // the child keeps it
+	o.Dir = dir
 	for try := 1; ; try++ {
-		http, tcp, err := choosePorts(o, dir)
+		http, tcp, err := choosePorts(o)
 		if err != nil {
 			return nil, err
 		}

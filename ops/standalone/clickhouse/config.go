@@ -144,7 +144,7 @@ func configure(o Options, dir string, http, tcp int) error {
 		if err := text.Execute(&b, v); err != nil {
 			return fmt.Errorf("make %s: %w", name, err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o600); err != nil {
+		if err := writeWhole(filepath.Join(dir, name), b.Bytes()); err != nil {
 			return fmt.Errorf("engine folder: %w", err)
 		}
 	}
@@ -165,10 +165,20 @@ func keepSystem(dir string) error {
 	rand.Read(u[:]) // never fails
 	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
 	text := fmt.Sprintf("ATTACH DATABASE system\nUUID '%x-%x-%x-%x-%x'\nENGINE = Atomic\n", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+	if err := writeWhole(name, []byte(text)); err != nil {
 		return fmt.Errorf("engine folder: %w", err)
 	}
 	return nil
+}
+
+// writeWhole writes a file, or leaves the one that was there: half a "system" on a
+// disk that was full would keep the engine from every later start.
+func writeWhole(name string, b []byte) error {
+	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+		_ = os.Remove(name + ".new") // it is in nobody's way
+		return err
+	}
+	return os.Rename(name+".new", name)
 }
 
 func escaped(s string) string {

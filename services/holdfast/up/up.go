@@ -69,10 +69,11 @@ func Up(ctx context.Context, o Options) error {
 	for _, t := range c.Vault.Targets {
 		run.Vault = append(run.Vault, t.Where())
 	}
+	defer house.RemoveRunFile(data) // last: an engine that starts writes it again
 	services := house.Catalogue
-	if e := openLedger(ctx, o, c, data, say); e != nil {
-		defer e.close()
-		run.Ledger = e.run()
+	ledger := openLedger(ctx, o, c, data, say)
+	if ledger != nil {
+		defer ledger.close()
 	} else if c.Ledger.Addr == "" {
 		services = house.Without(services, "recorder")
 	}
@@ -86,7 +87,14 @@ func Up(ctx context.Context, o Options) error {
 	if err := run.Write(data); err != nil {
 		return err
 	}
-	defer house.RemoveRunFile(data)
+	if ledger != nil {
+		ledger.tell(func(l *house.RunLedger) {
+			run.Ledger = l
+			if err := run.Write(data); err != nil {
+				say("the ledger is at %s, and people do not learn it: %v", l.Addr, err)
+			}
+		})
+	}
 	return serve(ctx, o, c, ring, services, run, metrics, health, say)
 }
 
@@ -157,12 +165,12 @@ func openLedger(ctx context.Context, o Options, c *conf.Config, data string, say
 		return nil
 	}
 	dir := filepath.Join(data, "ledger")
-	e, err := startEngine(ctx, dir, nil, say)
+	e, err := startEngine(ctx, dir, say)
 	if err != nil {
 		say("no ledger: %v; backups and restores do not need it", err)
 		return nil
 	}
-	c.Ledger.Addr, c.Ledger.User, c.Ledger.PasswordFile = e.server.Addr(), writer, passwordFile(dir, writer)
+	c.Ledger.Addr, c.Ledger.User, c.Ledger.PasswordFile = e.addr(), writer, passwordFile(dir, writer)
 	return e
 }
 
