@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,7 +29,7 @@ func (a *app) ledgerCommand() *cobra.Command {
 				}
 				defer l.Close()
 				got, err := l.Ask(c.Context(), q.Name, args...)
-				return a.answer(got, err)
+				return a.answer(c.Context(), got, err)
 			}})
 	}
 	c.AddCommand(&cobra.Command{Use: "sql QUERY", Short: "Any query that reads", Args: cobra.ExactArgs(1),
@@ -39,7 +40,7 @@ func (a *app) ledgerCommand() *cobra.Command {
 			}
 			defer l.Close()
 			got, err := l.Query(c.Context(), args[0])
-			return a.answer(got, err)
+			return a.answer(c.Context(), got, err)
 		}})
 	return c
 }
@@ -64,7 +65,7 @@ func (a *app) openLedger() (*ledger.Ledger, error) {
 	return ledger.Open(ledger.Config{Addr: r.Ledger.Addr, User: r.Ledger.User, Password: r.Ledger.Password})
 }
 
-func (a *app) answer(got ledger.Answer, err error) error {
+func (a *app) answer(ctx context.Context, got ledger.Answer, err error) error {
 	if errors.Is(err, ledger.ErrUsage) {
 		return usage(err)
 	}
@@ -80,5 +81,5 @@ func (a *app) answer(got ledger.Answer, err error) error {
 			list[i][got.Columns[j]] = v
 		}
 	}
-	return a.table(map[string]any{"rows": list}, got.Columns, rows)
+	return a.table(map[string]any{"rows": list, "behind": a.behind(ctx)}, got.Columns, rows)
 }

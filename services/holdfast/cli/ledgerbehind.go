@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/holdfast-backup/holdfast/topics"
+)
+
+const (
+	// behindUsual is how old the newest answer may be with nothing wrong: the recorder
+	// gathers for 10 s, and commits a second later.
+	behindUsual = 30 * time.Second
+	// behindWait is how long an answer waits for the bus to say how old it is.
+	behindWait = 5 * time.Second
+)
+
+// behind says how far the ledger is behind what has happened, in words on stderr
+// where it is more than usual, and in numbers. An old answer is no wrong one, but
+// whoever takes it for today's acts on it.
+func (a *app) behind(ctx context.Context) map[string]any {
+	ctx, cancel := context.WithTimeout(ctx, behindWait)
+	defer cancel()
+	unknown := func(err error) map[string]any {
+		a.say("how far the ledger is behind is not known: %v", err)
+		return map[string]any{"unknown": err.Error()}
+	}
+	cl, err := a.connect(ctx)
+	if err != nil {
+		return unknown(err)
+	}
+	defer cl.Close()
+	streams := slices.DeleteFunc(slices.Clone(topics.All()), func(s topics.Spec) bool { return s.Kind != topics.Stream })
+	b, err := cl.Behind(ctx, "recorder", streams...)
+	if err != nil {
+		return unknown(err)
+	}
+	var age time.Duration
+	if b.Records > 0 {
+		age = max(0, time.Since(b.Since))
+	}
+	if age > behindUsual {
+		a.say("%s", behindWords(age, b.Records))
+	}
+	return map[string]any{"seconds": int64(age.Seconds()), "records": b.Records}
+}
+
+func behindWords(age time.Duration, records int64) string {
+	return fmt.Sprintf("the ledger is behind by %s (%d records): what happened since then is not in this answer", roughly(age), records)
+}
+
+// roughly is a time as people say it.
+func roughly(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int64(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int64(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int64(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int64(d.Hours()/24))
+}
