@@ -159,14 +159,17 @@ func (e *engine) close() {
 	}
 }
 
-// tell calls f with how to ask the ledger: now, if it is there, and at each start.
-func (e *engine) tell(f func(*house.RunLedger)) {
+// tell calls f with how to ask the ledger: now, if it is there, which it returns, and
+// at each start.
+func (e *engine) tell(f func(*house.RunLedger)) *house.RunLedger {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.told = f
-	if e.server != nil {
-		f(e.run())
+	if e.server == nil {
+		return nil
 	}
+	f(e.run())
+	return e.run()
 }
 
 func (e *engine) run() *house.RunLedger {

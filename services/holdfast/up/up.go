@@ -88,9 +88,10 @@ func Up(ctx context.Context, o Options) error {
 		return err
 	}
 	if ledger != nil {
-		ledger.tell(func(l *house.RunLedger) {
-			run.Ledger = l
-			if err := run.Write(data); err != nil {
+		now := run // the engine's own: it may start again at any time
+		run.Ledger = ledger.tell(func(l *house.RunLedger) {
+			now.Ledger = l
+			if err := now.Write(data); err != nil {
 				say("the ledger is at %s, and people do not learn it: %v", l.Addr, err)
 			}
 		})
