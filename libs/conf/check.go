@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // nameRule is for everything that becomes part of a topic, a path or a label.
@@ -20,6 +21,9 @@ func (c *Config) check() (bad Findings) {
 	}
 	if !nameRule.MatchString(c.Region) {
 		say("region", "%q is no name: letters, digits, - and _, at most 63", c.Region)
+	}
+	if g := time.Duration(c.Grace); g < time.Second {
+		say("grace", "%s is too short: a stop lets go of its rooms, which takes a second", g)
 	}
 	c.checkStaging(say)
 	c.checkVault(say)

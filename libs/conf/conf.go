@@ -14,6 +14,11 @@ type Config struct {
 	// Data is where this process keeps what it can rebuild: indexes, logs, ids.
 	Data string `yaml:"data"`
 
+	// Grace is how long a stop may take: what is in flight is let end, and the rest
+	// is done again at the next start. Default 30s, which orchestrators give, too; an
+	// idle machine needs one. The least is 1s.
+	Grace Duration `yaml:"grace"`
+
 	Kafka   Kafka          `yaml:"kafka"`
 	Staging []Staging      `yaml:"staging"`
 	Sealed  Sealed         `yaml:"sealed"`

@@ -98,6 +98,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"two shares", "size: 4GiB}", "size: 4GiB}\n  - {share: other}", "staging[1]: one share serves all sources"},
 		{"small reserve", "vault:", "sealed: {reserve: 1MiB}\nvault:", "sealed.reserve: 1MiB is too small"},
 		{"keys in a file", "stages:", "keys: {dir: vault/file}\nstages:", "keys.dir: "},
+		{"grace", "region: eu-1", "region: eu-1\ngrace: 10ms", ":3: grace: 10ms is too short"},
 		{"workers", "stages:", "limits: {workers: -1}\nstages:", "limits.workers: -1 is below zero"},
 		{"two of one name", "name: b", "name: a", `vault.targets[1].name: "a" is there twice`},
 		{"kind", "kind: images", "kind: floppy", `sources[0].kind: "floppy" is not known; there are: images, vsphere`},

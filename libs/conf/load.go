@@ -71,7 +71,7 @@ func decode(b []byte, v any) error {
 }
 
 func (c *Config) fill() {
-	c.Region = cmp.Or(c.Region, "local")
+	c.Region, c.Grace = cmp.Or(c.Region, "local"), cmp.Or(c.Grace, Duration(30*time.Second))
 	for i := range c.Staging {
 		s := &c.Staging[i]
 		s.Size, s.Window = cmp.Or(s.Size, 2<<30), cmp.Or(s.Window, 512<<20)

@@ -63,7 +63,7 @@ func (m *Room) start(topic string, at int64) {
 
 // revoked commits what is done and lets go; nil means everything.
 func (m *member) revoked(ctx context.Context, _ *kgo.Client, gone map[string][]int32) {
-	ctx, cancel := context.WithTimeout(ctx, grace)
+	ctx, cancel := context.WithTimeout(ctx, m.run.grace())
 	defer cancel()
 	rooms := m.drop(gone)
 	for range commitTries {

@@ -13,7 +13,7 @@ import (
 
 const (
 	// grace is how long a leaving member waits for emits in flight, and again to
-	// commit and to say goodbye.
+	// commit and to say goodbye: the most, where the house gives it longer.
 	grace = 5 * time.Second
 	// fetchWait is how long a broker may keep an empty fetch: it bounds the idle
 	// cost, and costs no latency, because the first record ends it.
@@ -130,10 +130,10 @@ func (m *member) poke() {
 // goodbye. It does not wait for holds: their inputs come again elsewhere.
 func (m *member) leave() {
 	m.draining.Store(true)
-	for end := time.Now().Add(grace); m.busy() && time.Now().Before(end); {
+	for end := time.Now().Add(m.run.grace()); m.busy() && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.life), 2*grace)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.life), 2*m.run.grace())
 	defer cancel()
 	m.revoked(ctx, m.cl, nil)
 	m.kill()

@@ -84,6 +84,14 @@ func run(ctx context.Context, s Stage, env Env) error {
 	return nil
 }
 
+// grace is a third of what the house gives: for emits, for commits, for goodbyes.
+func (r *runner) grace() time.Duration {
+	if g := r.env.Grace / 3; g > 0 {
+		return min(g, grace)
+	}
+	return grace
+}
+
 func (r *runner) group() string { return r.env.Region + "." + r.stage.Name }
 
 func (r *runner) name() {

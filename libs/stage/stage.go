@@ -29,6 +29,7 @@ type Env struct {
 	Log    *slog.Logger     // nil: slog.Default()
 	Kafka  []kgo.Opt        // how to reach the brokers, made by Connect
 	Watch  Watch            // nil: nobody looks
+	Grace  time.Duration    // how long leaving the group may take; 0: 15s
 
 	counts map[string]int32 // partitions by physical topic
 }

@@ -12,8 +12,17 @@ import (
 // Health says whether each part of the process does its work. Parts speak for
 // themselves; one that has never spoken is not counted. Safe for concurrent use.
 type Health struct {
-	mu    sync.Mutex
-	parts map[string]string // what each waits for; empty: ready
+	mu       sync.Mutex
+	parts    map[string]string // what each waits for; empty: ready
+	stopping bool
+}
+
+// Stop says that the process was told to stop, and takes no more work: from here it
+// is not ready, whatever its parts say. It is alive until it ends.
+func (h *Health) Stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopping = true
 }
 
 // Ready says that the part does its work.
@@ -33,12 +42,12 @@ func (h *Health) set(part, what string) {
 }
 
 // State returns what each part waits for, and whether all are ready. A process
-// without parts is not.
+// without parts is not, nor is one that stops.
 func (h *Health) State() (parts map[string]string, ready bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	parts = maps.Clone(h.parts)
-	return parts, len(parts) > 0 && !slices.ContainsFunc(slices.Collect(maps.Values(parts)), func(what string) bool { return what != "" })
+	return parts, !h.stopping && len(parts) > 0 && !slices.ContainsFunc(slices.Collect(maps.Values(parts)), func(what string) bool { return what != "" })
 }
 
 // ServeHTTP answers 200 if all parts are ready, else 503, and which waits for what.

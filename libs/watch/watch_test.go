@@ -36,6 +36,12 @@ func TestReadyMeansAllParts(t *testing.T) {
 	want(200, `"deduper":"ready"`)
 	h.Waiting("auditor", "Kafka")
 	want(503, "Kafka")
+	h.Ready("auditor")
+	want(200, "true")
+	h.Stop()
+	want(503, `"ready":false`)
+	h.Ready("auditor")
+	want(503, `"ready":false`) // what still starts takes no work either
 	if code, _ := get(t, web, "/livez"); code != 200 {
 		t.Errorf("livez: %d", code)
 	}

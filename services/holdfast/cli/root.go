@@ -4,13 +4,10 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -28,7 +25,7 @@ type app struct {
 
 // Main runs the command line and returns the exit code.
 func Main(args []string, in io.Reader, out, err io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := told(err)
 	defer stop()
 	a := &app{in: in, out: out, err: err, terminal: isTerminal(out)}
 	root := a.root()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -25,7 +26,7 @@ type Parts struct {
 	Log  *slog.Logger
 
 	ctx     context.Context
-	sourced bool           // sources were opened
+	ends    []func()       // of what was opened, in that order
 	metrics *watch.Metrics // of the process that runs; nil: none
 	targets func() ([]vault.Target, error)
 	vault   func() (*vault.Vault, error)
@@ -58,8 +59,13 @@ func NewParts(ctx context.Context, c *conf.Config, log *slog.Logger) *Parts {
 	p.private = sync.OnceValues(p.openPrivate)
 	p.ledger = sync.OnceValues(p.openLedger)
 	p.sources = sync.OnceValues(func() (map[string]source.Source, error) {
-		p.sourced = true
-		return Sources(c, log)
+		all, err := Sources(c, log)
+		p.ends = append(p.ends, func() {
+			if err := CloseSources(all); err != nil {
+				log.Warn("close sources", "err", err)
+			}
+		})
+		return all, err
 	})
 	return p
 }
@@ -79,17 +85,11 @@ func (p *Parts) gauge(name, help string, value func() float64) {
 	}
 }
 
-// Close ends what lives on its own.
+// Close ends what lives on its own, of what was opened: a process that has no
+// writer must not look for a vault to stop.
 func (p *Parts) Close() {
-	if p.sourced {
-		if all, err := p.sources(); err == nil {
-			if err := CloseSources(all); err != nil {
-				p.Log.Warn("close sources", "err", err)
-			}
-		}
-	}
-	if w, err := p.writer(); err == nil {
-		w.Close()
+	for _, end := range slices.Backward(p.ends) {
+		end()
 	}
 }
 
@@ -132,6 +132,7 @@ func (p *Parts) openWriter() (*vault.Writer, error) {
 	w, err := vault.NewWriter(v, vault.WriterOptions{Region: p.Conf.Region, Log: p.Log})
 	if err == nil {
 		p.watchWriter(w)
+		p.ends = append(p.ends, w.Close)
 	}
 	return w, err
 }

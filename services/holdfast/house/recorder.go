@@ -34,7 +34,15 @@ func (p *Parts) openLedger() (*ledger.Ledger, error) {
 	if c.PasswordFile != "" {
 		l.Secret = Secret(c.PasswordFile)
 	}
-	return ledger.Open(l)
+	opened, err := ledger.Open(l)
+	if err == nil {
+		p.ends = append(p.ends, func() { // an engine waits for its clients when it stops
+			if err := opened.Close(); err != nil {
+				p.Log.Warn("close the ledger", "err", err)
+			}
+		})
+	}
+	return opened, err
 }
 
 // Secret reads a password's file each time it is asked.

@@ -16,8 +16,9 @@ import (
 // collector: it is gone, or it takes them in milliseconds.
 const spansFor = 3 * time.Second
 
-// Run runs services until ctx ends. Each talks to the others through Kafka only:
-// all of them in one process is more goroutines and nothing else.
+// Run runs services until ctx ends, and then for as long as they need to let go of
+// their rooms, or the configuration's grace. Each talks to the others through Kafka
+// only: all of them in one process is more goroutines and nothing else.
 func Run(ctx context.Context, p *Parts, services []Service, kafka stage.Reach, m *watch.Metrics, h *watch.Health) error {
 	if err := Check(p.Conf); err != nil {
 		return err
@@ -37,13 +38,19 @@ func Run(ctx context.Context, p *Parts, services []Service, kafka stage.Reach, m
 	}
 	defer stop()
 	look := stage.Telemetry(m, h, tracer)
+	grace := time.Duration(p.Conf.Grace)
+	defer context.AfterFunc(ctx, func() {
+		h.Stop()
+		p.Log.Info("told to stop", "grace", grace)
+	})()
+	d := newDrain(grace)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range stages {
 		env := stage.Env{Region: p.Conf.Region, Worker: worker(), Now: time.Now, Log: p.Log,
-			Kafka: kafka, Watch: look}
-		g.Go(func() error { return stage.Run(ctx, s, env) })
+			Kafka: kafka, Watch: look, Grace: grace}
+		g.Go(d.run(s.Name, func() error { return stage.Run(ctx, s, env) }))
 	}
-	return g.Wait()
+	return d.wait(ctx, g.Wait)
 }
 
 // tracer is nil where no collector is configured: then no spans are made. stop
