@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,18 +17,16 @@ import (
 
 // Every stage is a process of its own, against the broker as another; midway a
 // second process of some stages takes rooms over, and the first ones are killed.
-// What comes back must be what one process gives.
+// Then, as an upgrade does, each process is stopped and another begun in its place
+// while a machine is backed up. What comes back must be what one process gives.
 func TestTenProcesses(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "holdfast")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/holdfast-backup/holdfast/services/holdfast").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v: %s", err, out)
-	}
 	disk := noise(5, 24<<20)
 	u := &under{t: t, data: filepath.Join(dir, "data"), images: filepath.Join(dir, "machines")}
 	u.write("web-01", "disk0.raw", disk)
 	u.write("web-02", "disk0.raw", append(bytes.Clone(disk[:16<<20]), noise(6, 8<<20)...))
+	u.write("web-03", "disk0.raw", noise(7, 96<<20))
 	config := filepath.Join(u.data, "holdfast.yaml")
 	c, err := up.Configure(up.Options{Data: u.data, Images: []string{u.images}, K: 2, M: 1})
 	u.must(err)
@@ -42,24 +39,10 @@ func TestTenProcesses(t *testing.T) {
 	second := filepath.Join(u.data, "second.yaml") // another process of a stage keeps its own index
 	u.must(os.WriteFile(second, bytes.Replace(append([]byte(kafka), text...), []byte("data: ."), []byte("data: second"), 1), 0o600))
 
-	process := func(config, stage string) *exec.Cmd {
-		log, err := os.OpenFile(filepath.Join(dir, stage+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		u.must(err)
-		defer log.Close()
-		cmd := exec.Command(binary, "run", "--config", config, "--stages", stage)
-		cmd.Stdout, cmd.Stderr = log, log
-		u.must(cmd.Start())
-		t.Cleanup(func() {
-			cmd.Process.Kill()
-			cmd.Wait()
-			if t.Failed() {
-				b, _ := os.ReadFile(log.Name())
-				t.Logf("%s ends:\n%s", stage, b[max(0, len(b)-2<<10):])
-			}
-		})
-		return cmd
+	run := func(config, stage string) *process {
+		return u.process(filepath.Join(dir, stage+".log"), "run", "--config", config, "--stages", stage)
 	}
-	process(config, "broker")
+	run(config, "broker")
 	u.until("the broker", func() bool {
 		conn, err := net.DialTimeout("tcp", fmt.Sprint("127.0.0.1:", port), time.Second)
 		if err == nil {
@@ -67,30 +50,41 @@ func TestTenProcesses(t *testing.T) {
 		}
 		return err == nil && strings.Count(u.done2("topics"), "\n") > 0
 	})
-	first := map[string]*exec.Cmd{}
+	first := map[string]*process{}
 	for _, s := range house.Catalogue {
 		if s.Name != "recorder" { // this house is blind
-			first[s.Name] = process(config, s.Name)
+			first[s.Name] = run(config, s.Name)
 		}
 	}
 	u.until("the source to be listed", func() bool {
 		out, _, code := u.holdfast("machines")
-		return code == 0 && strings.Count(out, "\n") >= 2
+		return code == 0 && strings.Count(out, "\n") >= 3
 	})
 	if ends := u.ends("web-01"); len(ends) != 1 || ends[0].Status != "completed" || ends[0].Bytes.Fresh != uint64(len(disk)) {
 		t.Fatal(names(ends))
 	}
 	job := strings.TrimSpace(u.done("backup", "web-02"))
 	for _, stage := range []string{"chunker", "deduper", "compressor-encryptor", "uploader", "auditor"} {
-		process(second, stage)
+		next := run(second, stage)
 		first[stage].Process.Kill()
+		first[stage] = next
 	}
 	u.until("the backup whose processes were killed", func() bool { return strings.Contains(u.done("jobs", job), "\tcompleted\t") })
-	to := t.TempDir()
-	u.done("vault", "--at", u.data+"/vault", "restore", "web-02", "--to", to)
-	want, err := os.ReadFile(filepath.Join(u.images, "web-02", "disk0.raw"))
-	u.must(err)
-	u.same(to+"/disk0.raw", want)
+	job = strings.TrimSpace(u.done("backup", "web-03"))
+	for _, s := range house.Catalogue {
+		if old := first[s.Name]; old != nil {
+			old.drained()
+			run(second, s.Name)
+		}
+	}
+	u.until("the backup whose processes were replaced", func() bool { return strings.Contains(u.done("jobs", job), "\tcompleted\t") })
+	for _, name := range []string{"web-02", "web-03"} {
+		to := t.TempDir()
+		u.done("vault", "--at", u.data+"/vault", "restore", name, "--to", to)
+		want, err := os.ReadFile(filepath.Join(u.images, name, "disk0.raw"))
+		u.must(err)
+		u.same(to+"/disk0.raw", want)
+	}
 }
 
 // done2 is what a command printed, whatever its exit.
