@@ -351,10 +351,10 @@ func TestStrangeSnapshotsGo(t *testing.T) {
 		t := b.T
 		fake.Set("m", "d", bytes.Repeat([]byte("x"), 20<<20)) // more than an extent, so its export waits for space
 		fake.Set("other", "d", make([]byte, 100))
+		fake.Slow = time.Second
 		b.Join(0)
 		o := order("fake", "m", 1)
 		send(b, o, nil)
-		fake.Slow = time.Second
 		ours := orderOf(o).Name
 		part := topics.KeyPart(o.Run.Backup, testParts)
 		lost := 0 // of one room, as many as take three hunts
