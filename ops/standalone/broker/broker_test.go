@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -135,9 +136,19 @@ func TestOneBrokerAFolderAndItsPort(t *testing.T) {
 
 // Two brokers that begin at once must not both find the same port free.
 func TestAPortIsHeldFromItsChoice(t *testing.T) {
+	first, err := listenOn(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(first.Addr().String())
+	first.Close()
 	seen := map[string]bool{}
-	for range 3 {
-		l, err := listen(Options{Dir: t.TempDir()})
+	for range 3 { // houses whose last port was this one
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "port"), []byte(port), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, err := listen(Options{Dir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
