@@ -229,7 +229,13 @@ func check(t *testing.T, fake *ledgertest.Fake, sent map[record]int) {
 // The inventory comes from a table. What the ledger lost comes back at the next
 // start, and a machine goes to the ledger from one room only.
 func TestInventory(t *testing.T) {
-	fake := &ledgertest.Fake{Slow: time.Millisecond}
+	var ill atomic.Bool
+	fake := &ledgertest.Fake{Slow: time.Millisecond, Weather: func() ledgertest.Fault {
+		if ill.Load() {
+			return ledgertest.Lost
+		}
+		return ledgertest.None
+	}}
 	stagetest.Run(t, 1, Stage(Config{}, Deps{Ledger: fake}), parts, func(b *stagetest.Bench) {
 		found := func(source, id, name string, gone bool) topics.Event {
 			return topics.MachinesFound.Event([]byte(source+"\n"+id), &schemas.MachineFound{AtMs: time.Now().UnixMilli(), Gone: gone,
@@ -248,10 +254,10 @@ func TestInventory(t *testing.T) {
 		if got := rows(); len(got) != 2 {
 			b.T.Errorf("machines: %q", got)
 		}
-		fake.Weather = func() ledgertest.Fault { return ledgertest.Lost }
+		ill.Store(true)
 		b.Send(found("s1", "a", "A", true))
 		time.Sleep(time.Minute)
-		fake.Weather = nil
+		ill.Store(false)
 		time.Sleep(time.Minute)
 		if got := rows(); len(got) != 3 || got[2] != "{s1 a A}2 11 true" && got[2] != "{s1 a A} 2 11 true" {
 			b.T.Errorf("after an outage: %q", got)
