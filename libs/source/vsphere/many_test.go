@@ -37,22 +37,23 @@ func TestListOfMany(t *testing.T) {
 	const machines, tagged = 520, 20
 	var adding errgroup.Group
 	adding.SetLimit(8)
-	for i := range machines - tagged {
+	for i := range machines {
+		m := vcenter.Machine{Name: fmt.Sprint("m", i), Disks: []vcenter.Disk{{Size: mib}}}
+		if i%(machines/tagged) == 0 {
+			m.Name, m.Tags = fmt.Sprint("tagged", i), []string{"tier/gold", fmt.Sprint("own/", i)}
+		}
 		adding.Go(func() error {
-			_, err := w.v.Add(vcenter.Machine{Name: fmt.Sprint("m", i), Disks: []vcenter.Disk{{Size: mib}}})
+			_, err := w.v.Add(m)
 			return err
 		})
 	}
 	w.ck(adding.Wait())
-	for i := range tagged {
-		w.add(vcenter.Machine{Name: fmt.Sprint("tagged", i), Tags: []string{"tier/gold"}, Disks: []vcenter.Disk{{Size: mib}}})
-	}
 	begin := time.Now()
 	inv, err := w.s.List(t.Context())
 	w.ck(err)
 	t.Logf("%d machines listed in %s", len(inv.Machines), time.Since(begin).Round(time.Millisecond))
 	for _, m := range inv.Machines {
-		if (len(m.Tags) == 1) != strings.HasPrefix(m.Name, "tagged") || len(m.Disks) != 1 || m.Cluster == "" {
+		if (len(m.Tags) == 2) != strings.HasPrefix(m.Name, "tagged") || len(m.Disks) != 1 || m.Cluster == "" {
 			t.Fatalf("listed %+v", m)
 		}
 	}

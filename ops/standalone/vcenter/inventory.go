@@ -19,7 +19,6 @@ import (
 // under making afterwards.
 type house struct {
 	making     sync.Mutex
-	labeling   sync.Mutex // the simulator attaches tags without a lock of its own
 	datacenter *simulator.Datacenter
 	hosts      map[string]*simulator.HostSystem
 	pools      map[string]types.ManagedObjectReference // of each cluster "C0", and "C0/name" below it

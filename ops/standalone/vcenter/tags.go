@@ -16,44 +16,10 @@ import (
 )
 
 // label puts its tags on a machine; categories and tags are made as they are met.
+// All of it goes through the simulator's REST door: what it does with tags behind
+// the other one it does without a lock.
 func (v *VCenter) label(m *machine) error {
 	if len(m.spec.Tags) == 0 {
-		return nil
-	}
-	var specs []types.TagSpec
-	for _, t := range m.spec.Tags {
-		category, name, ok := strings.Cut(t, "/")
-		if !ok {
-			category, name = "holdfast", t
-		}
-		if err := v.tag(category, name); err != nil {
-			return fmt.Errorf("tag %s: %w", t, err)
-		}
-		specs = append(specs, types.TagSpec{ArrayUpdateSpec: types.ArrayUpdateSpec{Operation: types.ArrayUpdateOperationAdd},
-			Id: types.TagId{NameId: &types.TagIdNameId{Category: category, Tag: name}}})
-	}
-	v.labeling.Lock()
-	defer v.labeling.Unlock()
-	vm, c := v.vm(m.ref), v.ctx()
-	var task types.ManagedObjectReference
-	c.WithLock(vm, func() {
-		task = vm.ReconfigVMTask(c, &types.ReconfigVM_Task{This: m.ref, Spec: types.VirtualMachineConfigSpec{TagSpecs: specs}}).(*methods.ReconfigVM_TaskBody).Res.Returnval
-	})
-	if _, fault := await(c, task); fault != nil {
-		return fmt.Errorf("tag %s: %T", m.name(), fault)
-	}
-	return nil
-}
-
-// tag makes a category and a tag in it, once. The simulator has them behind its
-// REST door only.
-func (v *VCenter) tag(category, name string) error {
-	v.making.Lock()
-	defer v.making.Unlock()
-	if v.tagged == nil {
-		v.tagged = map[string]string{}
-	}
-	if v.tagged[category+"/"+name] != "" {
 		return nil
 	}
 	ctx := context.Background()
@@ -62,19 +28,44 @@ func (v *VCenter) tag(category, name string) error {
 		return err
 	}
 	defer tm.Logout(ctx)
+	for _, t := range m.spec.Tags {
+		category, name, ok := strings.Cut(t, "/")
+		if !ok {
+			category, name = "holdfast", t
+		}
+		id, err := v.tag(ctx, tm, category, name)
+		if err == nil {
+			err = tm.AttachTag(ctx, id, m.ref)
+		}
+		if err != nil {
+			return fmt.Errorf("tag %s: %w", t, err)
+		}
+	}
+	return nil
+}
+
+// tag makes a category and a tag in it, once.
+func (v *VCenter) tag(ctx context.Context, tm *tags.Manager, category, name string) (id string, err error) {
+	v.making.Lock()
+	defer v.making.Unlock()
+	if v.tagged == nil {
+		v.tagged = map[string]string{}
+	}
+	if id := v.tagged[category+"/"+name]; id != "" {
+		return id, nil
+	}
 	if v.tagged[category] == "" {
 		id, err := tm.CreateCategory(ctx, &tags.Category{Name: category, Cardinality: "MULTIPLE", AssociableTypes: []string{"VirtualMachine"}})
 		if err != nil {
-			return err
+			return "", err
 		}
 		v.tagged[category] = id
 	}
-	id, err := tm.CreateTag(ctx, &tags.Tag{Name: name, CategoryID: v.tagged[category]})
-	if err != nil {
-		return err
+	if id, err = tm.CreateTag(ctx, &tags.Tag{Name: name, CategoryID: v.tagged[category]}); err != nil {
+		return "", err
 	}
 	v.tagged[category+"/"+name] = id
-	return nil
+	return id, nil
 }
 
 func (v *VCenter) tagManager(ctx context.Context) (*tags.Manager, error) {
