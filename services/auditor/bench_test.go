@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ type court struct {
 	mu    sync.Mutex
 	rng   *rand.Rand
 	fault float64
+	full  atomic.Bool     // no put gets through, and every get
 	slow  time.Duration   // of the last target, beyond the weather
 	cut   map[string]bool // stores of a member that died
 	ends  []*vault.Writer
@@ -142,7 +144,7 @@ func (s *weatherStore) Put(ctx context.Context, key string, body ...[]byte) erro
 		return errWeather
 	}
 	q, _ := s.c.draw()
-	if q < share/2 {
+	if q < share/2 || s.c.full.Load() {
 		return errWeather // lost
 	}
 	err := s.Store.Put(ctx, key, body...)

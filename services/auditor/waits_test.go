@@ -95,6 +95,30 @@ func TestNothingIsFiledBeforeItIsDurable(t *testing.T) {
 	})
 }
 
+// A backup whose pages are all filed is not completed before its point is durable.
+func TestNothingIsToldBeforeThePoint(t *testing.T) {
+	sit(t, 10, 1, func(c *court) {
+		c.Join(0)
+		w := c.simple(1)
+		c.lease(w)
+		c.cuts(w)
+		c.answers(w)
+		time.Sleep(20 * time.Second)
+		c.full.Store(true)
+		c.facts(w)
+		time.Sleep(2 * time.Minute)
+		if n := len(c.completions(w.leased.Run.Backup)); n > 0 {
+			c.t.Error("it is told as completed, and no target has its point")
+		}
+		c.full.Store(false)
+		d := c.ended(w.leased.Run.Backup)
+		if d.Status != "completed" {
+			c.t.Fatalf("%s: %s", d.Status, d.Reason)
+		}
+		c.whole(w, d.Point)
+	})
+}
+
 // Space is freed when the row of its pages is in the log, on wires that are slow at
 // will: a crash between the two would find neither the bytes nor the row.
 func TestSpaceIsFreedAfterTheRow(t *testing.T) {
