@@ -441,13 +441,13 @@ func TestRestoreInPlaceKeepsBackupsAway(t *testing.T) {
 // An import that waits for its bytes lives longer than its lease's timeout: the
 // vault may be slow.
 func TestRestoreKeepsItsLeaseAlive(t *testing.T) {
-	w := &world{T: t, v: start(t, vcenter.Options{LeaseTimeout: time.Second}), log: &lines{}}
+	w := &world{T: t, v: start(t, vcenter.Options{LeaseTimeout: 2 * time.Second}), log: &lines{}}
 	w.s = open(t, options(w.v))
 	o, p := w.kept(w.add(web()), 1)
 	o.As = "slow"
 	r, err := w.s.Return(t.Context(), o)
 	w.ck(err)
-	time.Sleep(2 * time.Second) // what is tested is that time passes
+	time.Sleep(4 * time.Second) // what is tested is that time passes
 	for _, f := range o.Files {
 		s, err := r.Stream(t.Context(), f)
 		w.ck(err)
