@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/holdfast-backup/holdfast/libs/mutant"
@@ -46,10 +47,11 @@ func (l lab) try(ctx context.Context, m mutant.Mutant) (said string, fell bool, 
 	binary := filepath.Join(l.dir, "broken.test")
 	build := exec.CommandContext(ctx, "go", "test", "-tags", "synctests", "-overlay", overlay, "-c", "-o", binary, "./"+m.Package)
 	if out, err := build.CombinedOutput(); err != nil {
-		return "", false, fmt.Errorf("does not build: %s", bytes.TrimSpace(out))
+		return "", false, fmt.Errorf("does not build: %s", bytes.ReplaceAll(bytes.TrimSpace(out), []byte("\n"), []byte("; ")))
 	}
 	cmd := exec.CommandContext(ctx, binary, "-test.run", "^("+m.Test+")$", "-test.failfast", "-test.count", throws, "-test.timeout", patience)
 	cmd.Dir = m.Package
+	defer clean(m.Package)()
 	// What the test itself builds is as broken as the test.
 	cmd.Env = append(append(os.Environ(), m.Env...), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay)
 	out, err := cmd.CombinedOutput()
@@ -58,6 +60,24 @@ func (l lab) try(ctx context.Context, m mutant.Mutant) (said string, fell bool, 
 		return "", false, err
 	}
 	return firstWords(string(out)), err != nil, nil
+}
+
+// clean removes what a fallen property test leaves in the tree for its next run:
+// draws at which the sound house does not fail.
+func clean(pkg string) func() {
+	draws := filepath.Join(pkg, "testdata", "rapid", "*", "*.fail")
+	before, _ := filepath.Glob(draws) // the pattern is right
+	return func() {
+		after, _ := filepath.Glob(draws)
+		for _, f := range after {
+			if slices.Contains(before, f) {
+				continue
+			}
+			for at := f; at != pkg && os.Remove(at) == nil; {
+				at = filepath.Dir(at) // a folder that is empty now
+			}
+		}
+	}
 }
 
 // passes is nil if the test ran and passed with nothing broken.
