@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -62,9 +63,12 @@ func faultOf(ctx context.Context, err error) error {
 		f.Status = status.HTTPStatusCode()
 	}
 	var api smithy.APIError
-	if errors.As(err, &api) && f.Status != 0 {
+	switch {
+	case errors.As(err, &api) && f.Status != 0:
 		f.Code, f.Text = api.ErrorCode(), clip(api.ErrorMessage())
-	} else {
+	case f.Status >= 300: // a server that answers before it has the body may cut its own answer off
+		f.Code, f.Text = strings.ReplaceAll(http.StatusText(f.Status), " ", ""), "without a reason"
+	default:
 		f.Text = clip(transportText(err))
 	}
 	f.kind = kindOf(f.Code, f.Status)

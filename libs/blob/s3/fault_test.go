@@ -100,6 +100,28 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// A server that answers before it has the body cuts its answer off with the rest.
+// The status is there, and is enough.
+func TestAnswerWithoutItsReason(t *testing.T) {
+	for status, want := range map[int]error{403: blob.ErrDenied, 412: blob.ErrExist, 429: blob.ErrBusy, 507: blob.ErrFull, 503: nil} {
+		s := scripted(t, false, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodHead {
+				w.WriteHeader(403)
+				return
+			}
+			w.Header().Set("Content-Length", "300")
+			w.WriteHeader(status)
+			io.WriteString(w, "<Error><Code>")
+			http.NewResponseController(w).Flush()
+			cut(w)
+		})
+		err := s.Put(t.Context(), "k", []byte("body"))
+		if err == nil || want != nil && !errors.Is(err, want) || want == nil && (blob.Permanent(err) || errors.Is(err, blob.ErrBusy)) || strings.Contains(err.Error(), "deserialization") {
+			t.Errorf("%d: %v, want %v", status, err, want)
+		}
+	}
+}
+
 // An answer to HEAD can't tell an absent key from an absent bucket, or from a proxy
 // that knows neither. Only a key that is absent is sure.
 func TestOnlyAKeyIsSurelyAbsent(t *testing.T) {

@@ -93,7 +93,9 @@ func foreign(err error) bool {
 	return f.Status == 0 && !strings.Contains(f.Text, "no such host") // a bucket in the host may be what has none
 }
 
-// works puts and gets one object, which is the trial's from then on.
+// works puts and gets two objects, which are the trial's from then on: one that is
+// on its way before any refusal can cut it off, and its reason with it, and one
+// that is long enough to be expected.
 func (o Options) works(ctx context.Context) (*Store, *probe.Trial, error) {
 	s, err := Open(o)
 	if err != nil {
@@ -102,13 +104,19 @@ func (o Options) works(ctx context.Context) (*Store, *probe.Trial, error) {
 	short, cancel := context.WithTimeoutCause(ctx, tryMax, fmt.Errorf("no answer in %s", tryMax))
 	defer cancel()
 	t, again := probe.New(ctx, s), blob.Retry(s, blob.Brief)
-	key := t.Key("first")
-	if err := again.Put(short, key, make([]byte, 3<<20)); err != nil { // big enough to be expected
-		return nil, nil, err
-	}
-	if got, err := again.Get(short, key, 0, -1); err != nil || len(got) != 3<<20 {
-		t.CleanUp()
-		return nil, nil, fmt.Errorf("%d of %d bytes came back: %w", len(got), 3<<20, err)
+	for _, size := range []int{100, 3 << 20} {
+		key := t.Key(fmt.Sprint("first-", size))
+		err := again.Put(short, key, make([]byte, size))
+		if err == nil {
+			var got []byte
+			if got, err = again.Get(short, key, 0, -1); err == nil && len(got) != size {
+				err = &Fault{Text: fmt.Sprintf("get %s: %d of %d bytes came back", key, len(got), size)}
+			}
+		}
+		if err != nil {
+			t.CleanUp()
+			return nil, nil, err
+		}
 	}
 	return s, t, nil
 }

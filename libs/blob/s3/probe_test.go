@@ -157,6 +157,7 @@ type yes struct {
 	objects map[string][]byte
 	ahead   time.Duration
 	keeps   bool // what it refuses for its checksum
+	races   bool // it refuses a second put, but not one at the same moment
 }
 
 func (y *yes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -181,6 +182,10 @@ func (y *yes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "</ListBucketResult>")
 	case r.Method == "PUT":
 		body, _ := io.ReadAll(r.Body)
+		if y.races && there && !strings.Contains(key, "race-") {
+			answer(w, 412, "PreconditionFailed")
+			return
+		}
 		if y.objects[key] = body; y.keeps && strings.Contains(key, "wrong-") {
 			answer(w, 400, "BadDigest")
 		}
@@ -204,6 +209,10 @@ func TestProbeOfAServerThatSaysYes(t *testing.T) {
 	found(t, all, "clock", probe.Bad, "is 1h0m0s behind", "")
 	y.keeps = true
 	found(t, Probe(t.Context(), o), "checksum", probe.Bad, "and kept", "dialect: {checksum: none}")
+	y.races = true
+	all = Probe(t.Context(), o)
+	found(t, all, "conditional put", probe.OK, "the first stays", "")
+	found(t, all, "race", probe.Bad, "of 8 puts of one name at once 8 won", "dialect: {conditional: false}")
 	o.Dialect = Dialect{Overwrites: true, Checksum: NoChecksum}
 	all = Probe(t.Context(), o)
 	for _, f := range all {
