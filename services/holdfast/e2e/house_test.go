@@ -40,7 +40,13 @@ func TestMain(m *testing.M) {
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		f.Value.Set(atOnce)
 	}
-	os.Exit(m.Run())
+	var err error
+	if built, err = os.MkdirTemp("", "holdfast-e2e-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(built)
+	os.Exit(code)
 }
 
 // What each guess at a passphrase costs is for who attacks a vault, not for tests.

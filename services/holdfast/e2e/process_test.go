@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 )
 
@@ -22,16 +21,6 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
-
-func TestMain(m *testing.M) {
-	var err error
-	if built, err = os.MkdirTemp("", "holdfast-e2e-"); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	os.RemoveAll(built)
-	os.Exit(code)
-}
 
 // process is one of the house's, with a log of its own.
 type process struct {

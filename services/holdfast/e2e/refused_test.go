@@ -47,6 +47,7 @@ func (u *under) refusal(topic string, seen map[string]bool) (r listedRefusal) {
 // by accident, and lets it go. Method: garbage in a stream and in a public topic of a
 // house that works, which it goes on to do.
 func TestRefusedByHand(t *testing.T) {
+	t.Parallel()
 	u := start(t, map[string]map[string][]byte{"vm": {"disk.img": noise(1, 1<<20)}})
 	cl := u.kafka()
 	u.must(cl.Publish(t.Context(), topics.Event{Topic: topics.ChunksCut.Spec, Key: []byte("k"), Value: []byte{0xff, 0xfe}, Part: 2}))
@@ -107,6 +108,7 @@ func TestRefusedByHand(t *testing.T) {
 // lets it on, and what waited is done. Method: one in every partition of the
 // scheduler's own table, of a house that is started on it.
 func TestRowThatStopsTheHouse(t *testing.T) {
+	t.Parallel()
 	u := start(t, map[string]map[string][]byte{"vm": {"disk.img": noise(1, 1<<20)}})
 	cl := u.kafka()
 	for part := range int32(4) {
@@ -144,6 +146,7 @@ func TestRowThatStopsTheHouse(t *testing.T) {
 // learns why. Method: the first lease of a backup is answered with a record of its
 // Run that makes no sense.
 func TestWhyAnAttemptFailed(t *testing.T) {
+	t.Parallel()
 	u := start(t, map[string]map[string][]byte{"vm": {"disk.img": noise(1, 64<<20)}})
 	cl := u.kafka()
 	ctx, stop := context.WithTimeout(t.Context(), patience)

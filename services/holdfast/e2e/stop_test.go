@@ -19,6 +19,7 @@ import (
 // second signal ends the process at once, and it says so. Method: the real binary,
 // stopped when its first packs lie in the vault.
 func TestAStopInMidBackup(t *testing.T) {
+	t.Parallel()
 	disk := noise(9, 192<<20)
 	u := lay(t, map[string]map[string][]byte{"web": {"disk0.raw": disk}})
 	u.configure(up.Options{})

@@ -88,6 +88,7 @@ func (m *mixed) comesBack(round string, at []string, machines map[string]map[str
 // machine comes back, through the service and with nothing but the vault and the
 // key: but for those that said 5 of 6, who bear the one that missed them and one more.
 func TestAnyTwoTargetsDie(t *testing.T) {
+	t.Parallel()
 	machines := map[string]map[string][]byte{}
 	for i, size := range []int{8 << 20, 48 << 20, 8 << 20, 8 << 20} {
 		machines[fmt.Sprint("web-", i)] = map[string][]byte{"disk0.raw": noise(byte(i), size), "settings": []byte(fmt.Sprint("of ", i))}
