@@ -430,12 +430,30 @@ func TestWindow(t *testing.T) {
 	if left, _ := share.Blobs("l"); len(left) != 2 {
 		t.Errorf("blobs after one was freed: %v", left)
 	}
-	share.Put("l", "0-2-zombie", []byte("x")) // what an exporter that was thought dead staged
-	both, err := newWindow(share, "l", 3*block)
-	if err != nil || both.used != 3*block {
-		t.Errorf("with two blobs of an extent: %d bytes, %v", both.used, err)
+}
+
+// An exporter that was thought dead, and its successor, leave a blob each of one
+// extent. Closing it frees both: it comes once, and who waits for room gets it.
+func TestTwoBlobsOfOneExtentGoTogether(t *testing.T) {
+	share, err := staging.Open(t.TempDir(), staging.Options{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := both.free(0, 2); err != nil || both.used != block {
-		t.Errorf("after both were freed: %d bytes, %v", both.used, err)
+	for _, of := range []string{"0-1-zombie", "0-1-successor", "0-2-x"} {
+		if _, err := share.Put("l", of, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := newWindow(share, "l", 3*block)
+	if err != nil || w.used != 3*block {
+		t.Fatalf("found %d bytes, %v", w.used, err)
+	}
+	for range 2 {
+		if err := w.free(0, 1); err != nil || w.used != block {
+			t.Errorf("after free: %d bytes, %v", w.used, err)
+		}
+	}
+	if left, _ := share.Blobs("l"); len(left) != 1 || left[0].Name != "0-2-x" {
+		t.Errorf("blobs after one extent was freed: %v", left)
 	}
 }
