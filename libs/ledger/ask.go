@@ -35,6 +35,28 @@ func (l *Ledger) WhereIs(ctx context.Context, backup schemas.UUID) (s Stand, ok 
 	return s, ok, err
 }
 
+// Completed are the backups that the ledger knows to be completed.
+func (l *Ledger) Completed(ctx context.Context) (map[schemas.UUID]bool, error) {
+	rows, err := l.conn.Query(ctx, "SELECT DISTINCT toString(backup) FROM ledger.backup_state WHERE state = 'completed'")
+	if err != nil {
+		return nil, fmt.Errorf("ask ledger for completed backups: %w", err)
+	}
+	defer rows.Close()
+	all := map[schemas.UUID]bool{}
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, fmt.Errorf("ask ledger for completed backups: %w", err)
+		}
+		id, err := schemas.ParseUUID(text)
+		if err != nil {
+			return nil, fmt.Errorf("ask ledger for completed backups: %w", err)
+		}
+		all[id] = true
+	}
+	return all, rows.Err()
+}
+
 // Lack is a machine without a good backup.
 type Lack struct {
 	Machine               Machine

@@ -93,8 +93,6 @@ func (r *room) judged(at ledger.Origin, a ledger.Attempt, m *schemas.BackupJudge
 	t.QueuedMs, t.LeasedMs, t.SnapshotMs, t.DoneMs = v.GetQueuedMs(), v.GetLeasedMs(), v.GetSnapshotMs(), v.GetDoneMs()
 	t.Point, t.WindowKept, t.Redundancy = v.GetPoint().GetPath(), v.GetWindowKept(), uint16(min(v.GetRedundancy(), 1<<16-1))
 	t.Consistency, t.FullReason = word(v.GetConsistency().String(), "CONSISTENCY_"), v.GetFullReason()
-	s := v.GetTotals()
-	t.Totals = ledger.Totals{Size: s.GetBytes(), Read: s.GetReadBytes(), Fresh: s.GetFreshBytes(), Known: s.GetKnownBytes(), Zero: s.GetZeroBytes(),
-		Inherited: s.GetInheritedBytes(), Stored: s.GetStoredBytes(), Places: s.GetPlaces(), Files: s.GetFiles(), Disks: s.GetDisks()}
+	t.Totals = totalsOf(v.GetTotals())
 	return []ledger.Turn{t}
 }

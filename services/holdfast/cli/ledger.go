@@ -13,6 +13,8 @@ import (
 	"github.com/holdfast-backup/holdfast/services/holdfast/house"
 )
 
+var errBlind = errors.New("this house is blind: it has no ledger; backups go on")
+
 func (a *app) ledgerCommand() *cobra.Command {
 	c := &cobra.Command{Use: "ledger QUESTION|sql", Short: "Ask ClickHouse what happened",
 		Example: "  holdfast ledger no-good-backup 24\n  holdfast ledger sql 'SELECT count() FROM ledger.chunk_log'"}
@@ -32,6 +34,7 @@ func (a *app) ledgerCommand() *cobra.Command {
 				return a.answer(c.Context(), got, err)
 			}})
 	}
+	c.AddCommand(a.rebuildCommand())
 	c.AddCommand(&cobra.Command{Use: "sql QUERY", Short: "Any query that reads", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			l, err := a.openLedger()
@@ -60,7 +63,7 @@ func (a *app) openLedger() (*ledger.Ledger, error) {
 		return nil, err
 	}
 	if r.Ledger == nil {
-		return nil, errors.New("this house is blind: it has no ledger; backups go on")
+		return nil, errBlind
 	}
 	return ledger.Open(ledger.Config{Addr: r.Ledger.Addr, User: r.Ledger.User, Password: r.Ledger.Password})
 }

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/ledger"
 	"github.com/holdfast-backup/holdfast/libs/stage"
+	"github.com/holdfast-backup/holdfast/services/auditor"
 	"github.com/holdfast-backup/holdfast/services/recorder"
 )
 
@@ -43,6 +45,13 @@ func (p *Parts) openLedger() (*ledger.Ledger, error) {
 		})
 	}
 	return opened, err
+}
+
+// Window is what a backup of this house promises to end in.
+func Window(c *conf.Config) (time.Duration, error) {
+	a := auditor.Default()
+	err := c.Section("auditor", &a)
+	return a.Window, err
 }
 
 // Secret reads a password's file each time it is asked.

@@ -190,4 +190,12 @@ func password(dir, user string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
+// LedgerWriter is who may write the ledger of a data folder, and the file of the
+// password.
+func LedgerWriter(data string) (user, file string) {
+	return writer, passwordFile(ledgerDir(data), writer)
+}
+
+func ledgerDir(data string) string { return filepath.Join(data, "ledger") }
+
 func passwordFile(dir, user string) string { return filepath.Join(dir, user+".password") }

@@ -165,7 +165,7 @@ func openLedger(ctx context.Context, o Options, c *conf.Config, data string, say
 		say("no ledger: blind, as asked for; backups and restores do not need it")
 		return nil
 	}
-	dir := filepath.Join(data, "ledger")
+	dir := ledgerDir(data)
 	e, err := startEngine(ctx, dir, say)
 	if err != nil {
 		say("no ledger: %v; backups and restores do not need it", err)
