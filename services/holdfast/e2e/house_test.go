@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -92,8 +93,8 @@ func lay(t *testing.T, machines map[string]map[string][]byte) *under {
 	return u
 }
 
-// up runs the house until the test ends.
-func (u *under) up(o up.Options) {
+// up runs the house until the test ends, or until it is stopped.
+func (u *under) up(o up.Options) (stop func()) {
 	u.t.Helper()
 	log, err := os.Create(u.log)
 	u.must(err)
@@ -107,15 +108,18 @@ func (u *under) up(o up.Options) {
 		u.must(err)
 		u.must(os.WriteFile(path, append(b, "\n"+u.lines+"\n"...), 0o600))
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan house.RunFile, 1), make(chan error, 1)
 	o.Ready = func(r house.RunFile) { ready <- r }
 	go func() { ended <- up.Up(ctx, o) }()
-	u.t.Cleanup(func() {
-		stop()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		if err := <-ended; err != nil {
 			u.t.Errorf("stop: %v", err)
 		}
+	})
+	u.t.Cleanup(func() {
+		stop()
 		if u.t.Failed() {
 			b, _ := os.ReadFile(u.log)
 			u.t.Logf("the log ends:\n%s", b[max(0, len(b)-8<<10):])
@@ -129,6 +133,7 @@ func (u *under) up(o up.Options) {
 	case <-time.After(patience):
 		u.t.Fatal("up is not ready")
 	}
+	return stop
 }
 
 // options are those of every house under test, where a test does not say others.
