@@ -39,6 +39,7 @@ var keepers = map[string][]string{
 	"github.com/twmb/franz-go":             {"libs/stage", "ops/standalone/broker"},
 	"github.com/vmware/govmomi":            {"libs/source/vsphere", "ops/standalone/vcenter"},
 	"github.com/aws/aws-sdk-go-v2":         {"libs/blob/s3"},
+	"github.com/aws/smithy-go":             {"libs/blob/s3"},
 	"github.com/ClickHouse/clickhouse-go":  {"libs/ledger"},
 	"github.com/klauspost/reedsolomon":     {"libs/shard"},
 	"github.com/klauspost/compress":        {"libs/seal", "libs/vmdk"},
