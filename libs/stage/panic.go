@@ -104,3 +104,11 @@ func (m *Room) panicked(at *spot, err error) {
 }
 
 func isBug(err error) bool { _, ok := errors.AsType[*bug](err); return ok }
+
+// Stack is where the panic behind err was, or empty.
+func Stack(err error) string {
+	if b, ok := errors.AsType[*bug](err); ok {
+		return "\n" + b.stack
+	}
+	return ""
+}

@@ -92,7 +92,7 @@ func TestALateWordFreesNoConnection(t *testing.T) {
 	x.export(q, lost)
 	x.export(q, snapshotRemoved)
 	x.export(q, dirRemoved)
-	x.want(x.tick(5*time.Second), "leased m1 2")
+	x.want(x.tick(5*time.Second), "leased m1 2: cut off")
 	x.do(func(fx *effects) {
 		x.s.exported(&schemas.ExportEnded{Run: dead, Machine: q.GetMachine(), Word: schemas.ExportEnded_WORD_OK}, x.now, fx)
 	})

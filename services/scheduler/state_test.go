@@ -222,7 +222,7 @@ func TestSilenceAndCap(t *testing.T) {
 	x.want(x.tick(time.Minute), "ended m1 1: attempt 1 made no progress for 15m0s")
 	x.export(q, snapshotRemoved)
 	x.want(x.export(q, dirRemoved), "")
-	x.want(x.tick(time.Minute), "leased m1 2")
+	x.want(x.tick(time.Minute), "leased m1 2: attempt 1 made no progress for 15m0s")
 	for range 72*6 - 1 {
 		x.want(x.tick(10*time.Minute), "")
 		progress()

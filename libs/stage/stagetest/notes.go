@@ -25,7 +25,7 @@ func (b *Bench) Begin(ctx context.Context, _ stage.Note) context.Context { retur
 func (b *Bench) End(_ context.Context, n stage.Note)                     { b.Tell(n) }
 func (b *Bench) Tell(n stage.Note) {
 	if n.Kind == stage.Panicked && !b.Bugs {
-		b.T.Errorf("a handler panicked over %s/%d@%d: %v", n.Topic, n.Part, n.Offset, n.Err)
+		b.T.Errorf("a handler panicked over %s/%d@%d: %v%s", n.Topic, n.Part, n.Offset, n.Err, stage.Stack(n.Err))
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
