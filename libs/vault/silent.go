@@ -26,8 +26,9 @@ func (s *slot) heard(ctx context.Context, err error) {
 	}
 }
 
-// speaks reports whether the target is worth a question. Of a silent one, one
-// reader each silentFor is told so: the answer it gets is for all.
+// speaks reports whether the target is worth a question, which the caller then
+// asks. Of a silent one, one reader each silentFor is told so: the answer it gets
+// is for all.
 func (s *slot) speaks() bool {
 	since := s.silent.Load()
 	now := time.Now().UnixNano()
@@ -39,7 +40,7 @@ func (s *slot) speaks() bool {
 func (r *Reader) order() []int {
 	var first, last []int
 	for n, s := range r.v.slots {
-		if s.speaks() {
+		if s.silent.Load() == 0 {
 			first = append(first, n)
 		} else {
 			last = append(last, n)

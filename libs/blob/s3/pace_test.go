@@ -43,14 +43,18 @@ func TestPaceFindsWhatAServerBears(t *testing.T) {
 			})
 		}
 		time.Sleep(4 * time.Minute)
+		mu.Lock()
 		if perSecond := served / 240; perSecond < 20 || refused*10 > served {
 			t.Errorf("a server of %d calls a second did %d a second, and refused %d of %d", bears, perSecond, refused, served)
 		}
-		if now := p.now(); now > 200 || p.slowed() != uint64(refused) {
+		if now := p.now(); now > 200 || refused-int(p.slowed()) > 8 { // each caller may be about to tell
 			t.Errorf("the pace is %.0f a second, and %d of %d refusals were counted", now, p.slowed(), refused)
 		}
 		bears, served = 1<<30, 0
+		mu.Unlock()
 		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock() // the callers go on: their end is waited for behind this
 		if served < 60*40*2 {
 			t.Errorf("it bears everything now, and did %d a second", served/60)
 		}
