@@ -286,7 +286,7 @@ func (s *Sealed) release(name string) {
 func (s *Sealed) path(ref string) (path, name string, err error) {
 	owner, name, _ := strings.Cut(ref, "/")
 	if !plain(owner) || !plain(name) {
-		return "", "", fmt.Errorf("%q names no pack in the sealed area: want process/name", ref)
+		return "", "", fmt.Errorf("%q names no pack in the sealed area, want process/name: %w", ref, ErrMissing)
 	}
 	return filepath.Join(s.dir, owner, name), name, nil
 }

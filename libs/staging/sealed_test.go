@@ -89,7 +89,7 @@ func TestSealedReadsAndRemoves(t *testing.T) {
 		t.Error("a pack over the reserve is waited for")
 	}
 	for _, ref := range []string{"../x", "x/../y", "x", "x/.y"} {
-		if _, err := s.Read(ref, nil); err == nil || errors.Is(err, ErrMissing) {
+		if _, err := s.Read(ref, nil); !errors.Is(err, ErrMissing) {
 			t.Errorf("read %q: %v", ref, err)
 		}
 	}

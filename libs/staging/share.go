@@ -184,12 +184,12 @@ func (s *Share) Leases() ([]string, error) {
 	return all, nil
 }
 
-// path is where a blob lies, and its lease's folder. A ref comes over the wire:
-// it must not lead out of the share.
+// path is where a blob lies, and its lease's folder. A ref comes over the wire: it must
+// not lead out of the share, and nobody must wait for what one that is none names.
 func (s *Share) path(ref string) (file, lease string, err error) {
 	l, name, _ := strings.Cut(ref, "/")
 	if !plain(l) || !plain(name) {
-		return "", "", fmt.Errorf("%q names no blob in staging: want lease/name", ref)
+		return "", "", fmt.Errorf("%q names no blob in staging, want lease/name: %w", ref, ErrMissing)
 	}
 	lease = filepath.Join(s.leases(), l)
 	return filepath.Join(lease, name), lease, nil

@@ -22,6 +22,9 @@ func check(m *schemas.PackSealed) (vault.PackID, error) {
 	if len(m.Blake3) != 32 || m.Blob == "" || m.SizeBytes == 0 {
 		return id, fmt.Errorf("sealed pack %s: %d bytes, a hash of %d, blob %q", id, m.SizeBytes, len(m.Blake3), m.Blob)
 	}
+	if m.SizeBytes > vault.PackMax { // it would be memory of ours before it is found false
+		return id, fmt.Errorf("sealed pack %s: %d bytes, at most %d", id, m.SizeBytes, vault.PackMax)
+	}
 	for _, e := range m.Extents {
 		n := len(e.Places)
 		if len(e.Ids) != n*idBytes || len(e.Offsets) != n || len(e.Framed) != n || len(e.Lengths) != n || len(e.GetRun().GetBackup()) != 16 || len(e.Run.Lease) != 16 {

@@ -258,6 +258,7 @@ func TestFalseRecordsAreRefused(t *testing.T) {
 			func(m *schemas.PackSealed) { m.Pack.Id = m.Pack.Id[:15] },
 			func(m *schemas.PackSealed) { m.Blake3 = nil },
 			func(m *schemas.PackSealed) { m.SizeBytes = 0 },
+			func(m *schemas.PackSealed) { m.SizeBytes = vault.PackMax + 1 },
 			func(m *schemas.PackSealed) { m.Extents[0].Ids = m.Extents[0].Ids[1:] },
 			func(m *schemas.PackSealed) { m.Extents[0].Framed = nil },
 			func(m *schemas.PackSealed) { m.Extents[0].Run = nil },
@@ -272,8 +273,8 @@ func TestFalseRecordsAreRefused(t *testing.T) {
 		if !w.b.Settled(topics.PacksSealed.Spec) {
 			t.Fatal("never committed")
 		}
-		if n := len(stagetest.ReadRaw(w.b, topics.PacksSealed.Refused())); n != 6 {
-			t.Errorf("%d of 6 false records are refused", n)
+		if n := len(stagetest.ReadRaw(w.b, topics.PacksSealed.Refused())); n != 7 {
+			t.Errorf("%d of 7 false records are refused", n)
 		}
 		if w.consistent(); !w.read().told(w.packs[0]) {
 			t.Error("the good one was not told")
