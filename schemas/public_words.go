@@ -48,9 +48,13 @@ func BytesOf(t *Totals) BackupBytes {
 		Zero: t.GetZeroBytes(), Inherited: t.GetInheritedBytes(), Stored: t.GetStoredBytes()}
 }
 
-// MilliTime is the time of a field that ends in _ms; 0 is the zero time.
+// milliMax is the end of the year 9999: JSON has no later times.
+var milliMax = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli() - 1
+
+// MilliTime is the time of a field that ends in _ms; 0, and what no clock of ours
+// says, is the zero time.
 func MilliTime(ms int64) time.Time {
-	if ms == 0 {
+	if ms <= 0 || ms > milliMax {
 		return time.Time{}
 	}
 	return time.UnixMilli(ms).UTC()

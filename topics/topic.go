@@ -129,6 +129,11 @@ func (t Topic[T]) Decode(b []byte) (T, error) {
 	if err := proto.Unmarshal(b, v); err != nil {
 		return zero, fmt.Errorf("decode %s: %w", t.Name, err)
 	}
+	if of, ok := any(v).(interface{ Sound() error }); ok {
+		if err := of.Sound(); err != nil {
+			return zero, fmt.Errorf("decode %s: %w", t.Name, err)
+		}
+	}
 	return v, nil
 }
 
