@@ -152,7 +152,7 @@ func TestWhyAnAttemptFailed(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	poisoned := make(chan error, 1)
-	go func() { poisoned <- poison(ctx, cl) }()
+	go func() { poisoned <- poisonLease(ctx, cl) }()
 	ends := u.ends("vm")
 	u.must(<-poisoned)
 	if len(ends) != 1 || ends[0].Status != "completed" || ends[0].Attempt != 2 {
@@ -179,8 +179,8 @@ func TestWhyAnAttemptFailed(t *testing.T) {
 	}
 }
 
-// poison answers the first lease.
-func poison(ctx context.Context, cl *client.Client) error {
+// poisonLease answers the first lease.
+func poisonLease(ctx context.Context, cl *client.Client) error {
 	for rec, err := range cl.Follow(ctx, topics.BackupsLeased.Spec, time.Minute) {
 		if err != nil {
 			return err

@@ -25,6 +25,9 @@ type Service struct {
 	open func(*Parts) ([]stage.Stage, error)
 }
 
+// Open makes the stages of a service, and of parts what they need.
+func (s Service) Open(p *Parts) ([]stage.Stage, error) { return s.open(p) }
+
 // Catalogue lists every service, in the order of a backup's walk.
 var Catalogue = []Service{
 	{"scheduler", "takes orders, and decides which machine is leased when", openScheduler},
