@@ -14,7 +14,7 @@ S3SERVER := $(CACHE)/versitygw-$(shell sed -n 's|.*versity/versitygw \(v[^ ]*\).
 KAFKA_MADE_BY := libs/stage/kafkatest/pom.xml libs/stage/kafkatest/install.sh
 KAFKA         := $(CACHE)/kafka-$(shell cat $(KAFKA_MADE_BY) | sha256sum | cut -c1-12)
 
-.PHONY: all build demo deps kafka sizes test race mutants lint generate bench soak kill clean
+.PHONY: all build demo deps kafka sizes test race mutants lint generate bench soak kill sim clean
 
 all: lint test
 
@@ -83,6 +83,11 @@ soak: bin/holdfast
 
 kill: KILLS = 20
 kill: soak
+
+# The whole house in virtual time, hurt by as many seeds as there is time for:
+# make sim SEEDS=20000 for a night, SEED=17 for one again.
+sim:
+	SEEDS=$(or $(SEEDS),2000) SEED=$(SEED) $(GO) test -tags $(TAGS) -timeout 0 ./loadtest/sim
 
 clean:
 	rm -rf bin

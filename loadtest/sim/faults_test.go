@@ -210,7 +210,7 @@ func (w *world) planFull() {
 
 // flips: of what lies in the shares, bits are turned over, files lost, or cut short.
 func (w *world) planFlips() {
-	for range 2 + w.rng.IntN(8) {
+	for range 10 + w.rng.IntN(30) {
 		glob, how, pick := []string{"staging/leases/*/*", "sealed/*/*"}[w.rng.IntN(2)], w.rng.IntN(3), w.rng.Uint64()
 		w.plan(w.moment(), func() {
 			files, err := filepath.Glob(filepath.Join(w.dir, glob))
