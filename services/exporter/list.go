@@ -33,6 +33,9 @@ func (r *room) list() {
 			continue
 		}
 		r.listing[name] = now
+		if r.machines[machineKey(name, "")] == nil {
+			r.note(sourceRow(name, p)) // what is not found yet may be here: nobody shall say that it is nowhere
+		}
 		r.at.Go(func(ctx context.Context) func() {
 			inv, err := p.Source.List(ctx)
 			if ctx.Err() != nil {
@@ -48,9 +51,7 @@ func machineKey(source, id string) string { return source + "\n" + id }
 // listed tells what changed since the last list. A source that could not be
 // listed keeps its machines: nothing was seen to be gone.
 func (r *room) listed(name string, p Provider, inv *source.Inventory, err error) {
-	own := &schemas.MachineFound{Machine: &schemas.Machine{Source: name, Name: name},
-		Source: &schemas.SourceFound{SnapshotsMax: p.Limits.Snapshots, PerHost: p.Limits.PerHost, PerDatastore: p.Limits.PerDatastore,
-			Connections: p.Limits.Connections, CheckOneIn: p.CheckOneIn, ShareBytes: p.ShareBytes, WindowBytes: p.WindowBytes}}
+	own := sourceRow(name, p)
 	if err != nil {
 		r.env.Log.Error("list source", "source", name, "err", err)
 		own.Findings = []string{text("the source could not be listed: " + err.Error())}
@@ -75,6 +76,13 @@ func (r *room) listed(name string, p Provider, inv *source.Inventory, err error)
 	own.Findings = texts(inv.Findings)
 	own.Source.ListedMs, own.Source.Machines = r.env.Now().UnixMilli(), uint32(len(inv.Machines))
 	r.note(own)
+}
+
+// sourceRow is a source that was not listed yet.
+func sourceRow(name string, p Provider) *schemas.MachineFound {
+	return &schemas.MachineFound{Machine: &schemas.Machine{Source: name, Name: name},
+		Source: &schemas.SourceFound{SnapshotsMax: p.Limits.Snapshots, PerHost: p.Limits.PerHost, PerDatastore: p.Limits.PerDatastore,
+			Connections: p.Limits.Connections, CheckOneIn: p.CheckOneIn, ShareBytes: p.ShareBytes, WindowBytes: p.WindowBytes}}
 }
 
 func machineRow(source string, m *source.Machine) *schemas.MachineFound {

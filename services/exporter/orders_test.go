@@ -273,13 +273,20 @@ func TestInventory(t *testing.T) {
 			t.Errorf("the source: %v", r)
 		}
 		part := topics.KeyPart([]byte("fake"), testParts)
-		n := 0
+		n, announced := 0, false
 		for _, rec := range b.Records(topics.MachinesFound.In(stagetest.Region)) {
 			if strings.HasPrefix(string(rec.Key), "fake\n") && rec.Partition != part {
 				t.Errorf("row %q lies in partition %d, its source's is %d", rec.Key, rec.Partition, part)
 			}
 			if string(rec.Key) == "fake\nm1" {
 				n++
+			}
+			if row, err := topics.MachinesFound.Decode(rec.Value); err == nil && !announced && strings.HasPrefix(string(rec.Key), "fake\n") {
+				announced = string(rec.Key) == "fake\n" && row.Source.ListedMs == 0
+				if !announced {
+					t.Errorf("row %q comes before the source is said to be listed yet: a request for another machine would be refused", rec.Key)
+					announced = true
+				}
 			}
 		}
 		if n != 1 {
