@@ -26,7 +26,7 @@ func (a *app) topicsCommand() *cobra.Command {
 			return a.table(map[string]any{"topics": list}, []string{"TOPIC", "WRITER", "READER", "KEY", "WHY"}, rows)
 		},
 	}
-	c.AddCommand(a.applyCommand())
+	c.AddCommand(a.applyCommand(), a.rightsCommand())
 	return c
 }
 

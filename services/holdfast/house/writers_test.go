@@ -6,17 +6,6 @@ import (
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/libs/stage"
-	"github.com/holdfast-backup/holdfast/libs/vault"
-	"github.com/holdfast-backup/holdfast/services/auditor"
-	"github.com/holdfast-backup/holdfast/services/chunker"
-	"github.com/holdfast-backup/holdfast/services/collector"
-	sealer "github.com/holdfast-backup/holdfast/services/compressor-encryptor"
-	"github.com/holdfast-backup/holdfast/services/deduper"
-	"github.com/holdfast-backup/holdfast/services/exporter"
-	"github.com/holdfast-backup/holdfast/services/recorder"
-	"github.com/holdfast-backup/holdfast/services/restorer"
-	"github.com/holdfast-backup/holdfast/services/scheduler"
-	"github.com/holdfast-backup/holdfast/services/uploader"
 	"github.com/holdfast-backup/holdfast/topics"
 )
 
@@ -24,11 +13,10 @@ import (
 // stage that writes what it does not declare; here what stages declare is held
 // against the page of topics: who writes and who reads is written there, and true.
 func TestOneTopicHasOneWriter(t *testing.T) {
-	stages := []stage.Stage{scheduler.Intake(scheduler.Default()), scheduler.Stage(scheduler.Default()), exporter.Stage(exporter.Default(), exporter.Deps{}),
-		chunker.Stage(chunker.Default(), chunker.Deps{}), deduper.Stage(deduper.Default(), deduper.Deps{}),
-		sealer.Stage(sealer.Default(), sealer.Deps{Ring: &vault.Ring{}}), uploader.Stage(uploader.Default(), uploader.Deps{}),
-		auditor.Stage(auditor.Default(), auditor.Deps{}), recorder.Stage(recorder.Default(), recorder.Deps{}),
-		restorer.Stage(restorer.Default(), restorer.Deps{}), collector.Stage(collector.Default(), collector.Deps{})}
+	var stages []stage.Stage
+	for _, s := range Catalogue {
+		stages = append(stages, declared()[s.Name]...)
+	}
 	if len(stages) != len(Catalogue)+1 { // the scheduler is two
 		t.Errorf("%d stages here, %d services in the catalogue", len(stages), len(Catalogue))
 	}
