@@ -15,8 +15,11 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 //go:embed broker.properties
@@ -32,6 +35,7 @@ type Cluster struct {
 	t     testing.TB
 	home  string // the installed broker
 	nodes []node
+	admin func() *kadm.Client
 }
 
 type node struct {
@@ -46,6 +50,7 @@ type node struct {
 func Start(t testing.TB, n int, props ...string) *Cluster {
 	t.Helper()
 	c, dir := &Cluster{t: t, home: home(t)}, t.TempDir()
+	c.admin = sync.OnceValue(c.newAdmin)
 	boot, err := os.ReadFile(c.home + "/bootstrap.checkpoint")
 	if err != nil {
 		t.Fatalf("kafkatest: %v", err)

@@ -62,12 +62,13 @@ func (c *Cluster) ready(i int) error {
 	return err
 }
 
-// Admin asks the cluster, until the test ends.
-func (c *Cluster) Admin() *kadm.Client {
-	c.t.Helper()
+// Admin asks the cluster, until the test ends. It is one client, for all who ask.
+func (c *Cluster) Admin() *kadm.Client { return c.admin() }
+
+func (c *Cluster) newAdmin() *kadm.Client {
 	adm, err := kadm.NewOptClient(kgo.SeedBrokers(c.Seeds()...))
 	if err != nil {
-		c.t.Fatalf("kafkatest: %v", err)
+		panic(fmt.Sprint("kafkatest: ", err)) // of addresses that we made
 	}
 	c.t.Cleanup(adm.Close)
 	return adm
