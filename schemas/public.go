@@ -194,6 +194,8 @@ type RestoreProgressed struct {
 	Size uint64 `json:"size"`
 	// Done bytes are restored and verified, holes counted too.
 	Done uint64 `json:"done"`
+	// WaitingFor says what holds it up, in words.
+	WaitingFor string `json:"waitingFor,omitempty"`
 }
 
 // RestoreCompleted is the one terminal event of a restore.

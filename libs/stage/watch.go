@@ -31,6 +31,7 @@ const (
 	Revoked   Kind = "revoked"   // Part is not ours any more
 	Committed Kind = "committed" // Offset, or Err
 	Trouble   Kind = "trouble"   // the bus says Err; it is being retried
+	NoRoom    Kind = "no_room"   // what the stage writes to is full, says Err; it waits. Told, and logged, by the stage
 	Standing  Kind = "standing"  // Count records of the topic wait to be read, Held are held
 )
 

@@ -45,7 +45,7 @@ func NewMetrics() *Metrics {
 		Seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "holdfast_stage_handler_seconds",
 			Help: "Time in a handler, background work not counted.", Buckets: handlerBuckets}, []string{"stage", "topic"}),
 		Events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_stage_events_total",
-			Help: "What befell rooms: failed (built again), renewed (client given up), overdue (a hold), trouble (the bus), assigned, revoked, commit_failed."}, []string{"stage", "event"}),
+			Help: "What befell rooms: failed (built again), renewed (client given up), overdue (a hold), trouble (the bus), no_room (what it writes to is full), assigned, revoked, commit_failed."}, []string{"stage", "event"}),
 		Lost: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_stage_records_lost_total",
 			Help: "Records that left the log before they were read."}, []string{"stage", "topic"}),
 		Lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "holdfast_stage_lag_records",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/seal"
+	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/staging"
 )
 
@@ -142,5 +143,8 @@ func (e *engine) forever(what string, f func() error) error {
 		return err
 	}, again, func(err error, d time.Duration) {
 		e.env.Log.Warn(what, "again", d, "err", err)
+		if errors.Is(err, staging.ErrFull) {
+			e.env.Watch.Tell(stage.Note{Kind: stage.NoRoom, Stage: stageName, Err: err})
+		}
 	})
 }

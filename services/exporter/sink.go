@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/holdfast-backup/holdfast/libs/cut"
+	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/staging"
 	"github.com/holdfast-backup/holdfast/schemas"
 	"github.com/holdfast-backup/holdfast/topics"
@@ -73,6 +74,7 @@ func (x *exporting) stage(ctx context.Context, n number, blob []byte) (string, e
 		}
 		d := wait.NextBackOff()
 		x.env.Log.Error("staging share is full: the export waits", "lease", folder(x.run()), "err", err, "again", d)
+		x.env.Watch.Tell(stage.Note{Kind: stage.NoRoom, Stage: stageName, Err: err})
 		x.waited += d
 		select {
 		case <-time.After(d):

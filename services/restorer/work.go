@@ -19,7 +19,6 @@ import (
 	"github.com/holdfast-backup/holdfast/libs/source"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/schemas"
-	"github.com/holdfast-backup/holdfast/topics"
 )
 
 const (
@@ -83,7 +82,7 @@ func (r *room) restore(ctx context.Context, id schemas.UUID, req schemas.Restore
 	for _, f := range placed {
 		var warnings []string
 		if !there[f.Path] {
-			err := retry(ctx, func() (err error) {
+			err := told.patient(ctx, func() (err error) {
 				warnings, err = r.deps.Reader.RestorePlaced(ctx, p, f, req.Force, told.at)
 				return err
 			})
@@ -230,14 +229,18 @@ func (r *room) there(ctx context.Context, p *vault.Point, placed []vault.Placed,
 // retry waits for weather; damage, wrong keys, and a destination that can't take
 // the file whoever waits are told at once.
 func retry(ctx context.Context, f func() error) error {
+	return retryTold(ctx, f, func(error, time.Duration) {})
+}
+
+func retryTold(ctx context.Context, f func() error, tell backoff.Notify) error {
 	b := backoff.NewExponentialBackOff(backoff.WithMaxInterval(30*time.Second), backoff.WithMaxElapsedTime(patience))
-	return backoff.Retry(func() error {
+	return backoff.RetryNotify(func() error {
 		err := f()
 		if final(err) {
 			return backoff.Permanent(err)
 		}
 		return err
-	}, backoff.WithContext(b, ctx))
+	}, backoff.WithContext(b, ctx), tell)
 }
 
 // final reports what no retry cures.
@@ -249,55 +252,4 @@ func final(err error) bool {
 		}
 	}
 	return false
-}
-
-// progress of one restore, told at most once a second.
-type progress struct {
-	room          *room
-	id            schemas.UUID
-	point         string
-	size          uint64
-	done, written uint64 // of whole files
-	current       uint64 // written of the file under way
-	last          time.Time
-}
-
-func (r *room) progress(id schemas.UUID, point string, placed []vault.Placed) *progress {
-	size := uint64(0)
-	for _, f := range placed {
-		size += f.Size()
-	}
-	return r.told(id, point, size)
-}
-
-func (r *room) told(id schemas.UUID, point string, size uint64) *progress {
-	return &progress{room: r, id: id, point: point, size: size}
-}
-
-// again begins anew. What was written in place stays written.
-func (p *progress) again(stays bool) {
-	if p.written += p.current; !stays {
-		p.written = 0
-	}
-	p.done, p.current = 0, 0
-}
-
-func (p *progress) at(bytes, written uint64) {
-	p.current = written
-	now := p.room.env.Now()
-	if now.Sub(p.last) < time.Second {
-		return
-	}
-	p.last = now
-	e, err := p.room.event(topics.RestoresProgressed, fmt.Sprintf("%s/%d", p.id, now.UnixMilli()), p.id,
-		schemas.RestoreProgressed{Restore: p.id, Point: p.point, Size: p.size, Done: p.done + bytes})
-	if err != nil {
-		p.room.env.Log.Error("progress is not told", "restore", p.id, "err", err)
-		return
-	}
-	p.room.at.Emit(e)
-}
-
-func (p *progress) file(size uint64) {
-	p.done, p.written, p.current = p.done+size, p.written+p.current, 0
 }

@@ -136,6 +136,14 @@ func (a *app) restore(ctx context.Context, req schemas.RestoreRequested, wait bo
 	return fmt.Errorf("restore %s failed: %s", restore, end.Reason)
 }
 
+// waits is what a restore waits for, behind how far it is.
+func waits(what string) string {
+	if what == "" {
+		return ""
+	}
+	return "; it waits: " + what
+}
+
 // followRestore shows a restore until it has ended.
 func (a *app) followRestore(ctx context.Context, cl *client.Client, id schemas.UUID) (end schemas.RestoreCompleted, err error) {
 	ctx, stop := context.WithCancel(ctx)
@@ -153,7 +161,7 @@ func (a *app) followRestore(ctx context.Context, cl *client.Client, id schemas.U
 			p, err := schemas.ReadData[schemas.RestoreProgressed](e)
 			if err == nil && p.Restore == id && p.Size > 0 && time.Since(last) > time.Second {
 				last = time.Now()
-				a.say("%s restored %.0f%% of %s", last.UTC().Format(time.RFC3339), 100*float64(p.Done)/float64(p.Size), human(p.Size))
+				a.say("%s restored %.0f%% of %s%s", last.UTC().Format(time.RFC3339), 100*float64(p.Done)/float64(p.Size), human(p.Size), waits(p.WaitingFor))
 			}
 		}
 	}()
