@@ -31,6 +31,9 @@ type Config struct {
 	Metrics Metrics        `yaml:"metrics"`
 	Traces  Traces         `yaml:"traces"`
 	Stages  map[string]any `yaml:"stages"` // each stage decodes its own, strictly: see Section
+
+	file string // where it was read from, for what is found wrong later
+	text []byte
 }
 
 // Kafka is how to reach the brokers.

@@ -32,6 +32,8 @@ func (f Finding) String() string {
 	return strings.TrimPrefix(head+": "+f.Message, ": ")
 }
 
+func (f Finding) Error() string { return f.String() }
+
 // Findings is all that is wrong with one configuration.
 type Findings []Finding
 

@@ -26,7 +26,7 @@ func Load(path string) (*Config, error) {
 
 // Parse is Load for bytes that were read from path.
 func Parse(path string, b []byte) (*Config, error) {
-	c := new(Config)
+	c := &Config{file: path, text: b}
 	if err := decode(b, c); err != nil {
 		return nil, Findings{found(path, err)}
 	}
@@ -46,7 +46,8 @@ func Parse(path string, b []byte) (*Config, error) {
 }
 
 // Section decodes the stage's own section over the defaults that are already in
-// v. A stage without a section keeps them.
+// v. A stage without a section keeps them. The error is a Findings where the section
+// is wrong.
 func (c *Config) Section(stage string, v any) error {
 	sec, ok := c.Stages[stage]
 	if !ok || sec == nil {
@@ -57,9 +58,26 @@ func (c *Config) Section(stage string, v any) error {
 		return fmt.Errorf("stages.%s: %w", stage, err)
 	}
 	if err := decode(b, v); err != nil {
-		return fmt.Errorf("stages.%s: %s", stage, found("", err).Message)
+		return Findings{c.foundIn("stages."+stage, found("", err))}
 	}
 	return nil
+}
+
+// foundIn places what was found wrong in a section that was decoded by itself, whose
+// lines are not the file's.
+func (c *Config) foundIn(path string, f Finding) Finding {
+	at := path
+	if f.Path != "" {
+		path, at = path+"."+f.Path, path+"."+f.Path
+	} else if name, ok := unknownField(f.Message); ok {
+		at += "." + name
+	}
+	return Finding{File: c.file, Line: line(c.text, at), Path: path, Message: f.Message}
+}
+
+// Find is a Finding of this file: path is the key, such as kafka.brokers.
+func (c *Config) Find(path, message string) Finding {
+	return Finding{File: c.file, Line: line(c.text, path), Path: path, Message: message}
 }
 
 func decode(b []byte, v any) error {

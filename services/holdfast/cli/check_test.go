@@ -68,8 +68,16 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
 		{"typo", "region:", "regoin:", `:2: unknown field "regoin"`},
 		{"typo below", "share:", "shrae:", `:4: unknown field "shrae"`},
-		{"typo in a stage", "chunker: {}", "chunker: {sise: 3}", `: stages.chunker: unknown field "sise"`},
-		{"typo of a stage", "chunker: {}", "chunkr: {}", `: stages.chunkr: there is no such stage`},
+		{"typo in a stage", "chunker: {}", "chunker: {sise: 3}", `:14: stages.chunker: unknown field "sise"`},
+		{"typo deep in a stage", "chunker: {}", "chunker:\n    # a comment\n    sise: 3", `:16: stages.chunker: unknown field "sise"`},
+		{"typo of a stage", "chunker: {}", "chunkr: {}", `:14: stages.chunkr: there is no such stage`},
+		{"a word for a number", "chunker: {}", "restorer: {at_once: many}", `:14: stages.restorer: `},
+		{"a time that is none", "chunker: {}", "restorer: {keep: soon}", `:14: stages.restorer.keep: "soon" is not a duration`},
+		{"a list for a name", "region: eu-1", "region: [eu-1]", `:2: `},
+		{"a bad share", "share: staging", "share: file", `:4: staging[0].share: `},
+		{"a secret that is missing", "region: eu-1", "region: eu-1\nledger: {addr: 'x:1', password_file: nopass}", `:3: ledger.password_file: stat `},
+		{"a secret that is a folder", "passphrase_file: passphrase", "passphrase_file: machines", `:10: keys.passphrase_file: `},
+		{"two of one name", "name: b", "name: a", `:9: vault.targets[1].name: "a" is there twice`},
 		{"key file", "passphrase_file: passphrase", "passphrase_file: nokey", `:10: keys.passphrase_file: stat `},
 		{"folder of keys", "dir: keys", "dir: file", `:10: keys.dir: `},
 		{"target is a file", "vault/b", "file", `:9: vault.targets[1].path: `},
@@ -87,7 +95,7 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 			if after := tree(t, file); len(after) != len(before) {
 				t.Errorf("check made something: %v", after)
 			}
-			if _, errs, code := command("run", "--config", file); code != exitFailed || !strings.Contains(errs, c.want) {
+			if _, errs, code := command("run", "--config", file); code != exitUsage || !strings.Contains(errs, c.want) || !strings.Contains(errs, file) {
 				t.Errorf("run: exit %d, %s; want %s", code, errs, c.want)
 			}
 			var said struct {
@@ -104,6 +112,13 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	}
 	if _, errs, code := command("check", "--config", "/nowhere/holdfast.yaml"); code != exitFailed || !strings.Contains(errs, "/nowhere/holdfast.yaml: no such file") {
 		t.Errorf("no configuration: exit %d, %s", code, errs)
+	}
+	if _, errs, code := command("run", "--config", "/nowhere/holdfast.yaml"); code != exitUsage || !strings.Contains(errs, "/nowhere/holdfast.yaml: no such file") {
+		t.Errorf("run without a configuration: exit %d, %s", code, errs)
+	}
+	file := laid(t, right)
+	if _, errs, code := command("run", "--config", file); code != exitUsage || !strings.Contains(errs, file+": kafka.brokers: none is configured") {
+		t.Errorf("run without brokers: exit %d, %s", code, errs)
 	}
 	for _, name := range house.Names() {
 		if out, _, code := command("check", "--config", laid(t, strings.Replace(right, "chunker", name, 1))); code != 0 {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/holdfast-backup/holdfast/libs/conf"
 )
 
 // app is what every command needs.
@@ -116,6 +118,13 @@ func refused(err error) error { return coded{exitRefused, err} }
 // quiet ends with a code and says nothing more: it was all said.
 func quiet(code int) error { return coded{code, nil} }
 
+// isBadConfiguration reports whether a file of ours is wrong, which is the caller's to
+// mend, as a bad argument is.
+func isBadConfiguration(err error) bool {
+	_, bad := errors.AsType[conf.Findings](err)
+	return bad
+}
+
 func (a *app) exit(err error) int {
 	if err == nil {
 		return 0
@@ -127,7 +136,7 @@ func (a *app) exit(err error) int {
 		return c.code
 	case ok:
 		code = c.code
-	case isUnknownCommand(err):
+	case isUnknownCommand(err), isBadConfiguration(err):
 		code = exitUsage
 	}
 	if a.format == "json" {

@@ -34,10 +34,10 @@ func (a *app) runCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := conf.Load(a.configPath())
 			if err != nil {
-				return err
+				return usage(err)
 			}
 			if len(cfg.Kafka.Brokers) == 0 {
-				return errors.New("kafka.brokers: none is configured; run needs a Kafka")
+				return usage(cfg.Find("kafka.brokers", "none is configured; run needs a Kafka"))
 			}
 			log := watch.Logger(os.Stderr, slog.LevelInfo)
 			if len(names) == 1 && names[0] == "broker" {

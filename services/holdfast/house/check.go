@@ -1,6 +1,7 @@
 package house
 
 import (
+	"errors"
 	"maps"
 	"slices"
 
@@ -45,11 +46,15 @@ func Check(c *conf.Config) error {
 	for _, name := range slices.Sorted(maps.Keys(c.Stages)) {
 		read, ok := settings[name]
 		if !ok {
-			bad = append(bad, conf.Finding{Path: "stages." + name, Message: "there is no such stage"})
+			bad = append(bad, c.Find("stages."+name, "there is no such stage"))
 			continue
 		}
 		if err := read(c, name); err != nil {
-			bad = append(bad, conf.Finding{Message: err.Error()})
+			found, ok := errors.AsType[conf.Findings](err)
+			if !ok {
+				found = conf.Findings{c.Find("stages."+name, err.Error())}
+			}
+			bad = append(bad, found...)
 		}
 	}
 	if len(bad) == 0 {
