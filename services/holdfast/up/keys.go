@@ -34,9 +34,15 @@ func firstKeys(ctx context.Context, c *conf.Config, say io.Writer) (*vault.Ring,
 	v, err := vault.Open(ctx, targets)
 	if err == nil {
 		if _, err = v.Epoch(ctx); err == nil {
-			return haveKeys(ctx, c, v)
+			ring, err := haveKeys(ctx, c, v)
+			if err == nil {
+				err = remember(c, v)
+			}
+			return ring, err
 		}
 	} else if !errors.Is(err, vault.ErrNoVault) {
+		return nil, err
+	} else if err := neverMade(c, err); err != nil {
 		return nil, err
 	}
 	pass, fresh, err := passphrase(c)
@@ -50,8 +56,11 @@ func firstKeys(ctx context.Context, c *conf.Config, say io.Writer) (*vault.Ring,
 	if err := vault.Init(ctx, targets, house.Settings(c), []vault.KeyObject{wrapped}); err != nil {
 		return nil, err
 	}
+	if v, err = vault.Open(ctx, targets); err != nil {
+		return nil, err
+	}
 	warn(c, ring, pass, fresh, say)
-	return ring, nil
+	return ring, remember(c, v)
 }
 
 // haveKeys refuses to go on where the keys beside us are not the vault's, and

@@ -53,7 +53,7 @@ func TestAFirstStartIsFinishedByTheNext(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, pattern := range strings.Fields(lost) {
+			for _, pattern := range append(strings.Fields(lost), "keys/"+madeFile) { // which is written last
 				all, err := filepath.Glob(filepath.Join(o.Data, pattern))
 				if err != nil || len(all) == 0 {
 					t.Fatalf("%s: %v, %v", pattern, all, err)
@@ -81,6 +81,45 @@ func TestAFirstStartIsFinishedByTheNext(t *testing.T) {
 				t.Errorf("the start after it: %v", err)
 			}
 		})
+	}
+}
+
+// The shares of all targets are not mounted at a start: the folders under them are no
+// empty targets. The start says so and writes nothing there, and with the shares it
+// goes on; with those of another vault it doesn't.
+func TestUnmountedTargetsAreNoNewVault(t *testing.T) {
+	o := options(t)
+	if _, err := begin(t, o); err != nil {
+		t.Fatal(err)
+	}
+	targets, away := filepath.Join(o.Data, "vault"), filepath.Join(o.Data, "away")
+	move := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	move(targets, away)
+	for range 2 {
+		if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "one was made on them: are the shares mounted?") || !strings.Contains(err.Error(), "t1") {
+			t.Errorf("the start says %v", err)
+		}
+		if all, _ := filepath.Glob(filepath.Join(targets, "*", "*")); len(all) > 0 {
+			t.Fatalf("it wrote %v", all)
+		}
+	}
+	if err := os.RemoveAll(targets); err != nil {
+		t.Fatal(err)
+	}
+	move(away, targets)
+	if _, err := begin(t, o); err != nil {
+		t.Errorf("with the shares: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Data, "keys", madeFile), []byte(strings.Repeat("0", 32)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "are the right shares mounted?") {
+		t.Errorf("another vault's shares: %v", err)
 	}
 }
 
