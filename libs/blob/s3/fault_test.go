@@ -14,11 +14,27 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/libs/blob"
 )
+
+// scene is held by a scripted server while it answers, so that a test may say what
+// it is to do next, and look at what it saw.
+var scene sync.Mutex
+
+func calm() { scene.Lock(); defer scene.Unlock() }
+
+// inTurn is a connection to a scripted server.
+type inTurn struct{ next http.RoundTripper }
+
+func (i inTurn) RoundTrip(r *http.Request) (*http.Response, error) {
+	calm()
+	defer calm()
+	return i.next.RoundTrip(r)
+}
 
 // scripted is a store on a server that does as f does.
 func scripted(t *testing.T, secure bool, f http.HandlerFunc) *Store {
@@ -31,15 +47,22 @@ func scripted(t *testing.T, secure bool, f http.HandlerFunc) *Store {
 	}
 	o := Options{Bucket: "b", AccessKeyFile: file("a", "key\n"), SecretKeyFile: file("s", "secret\n")}
 	var srv *httptest.Server
+	script := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scene.Lock()
+		defer scene.Unlock()
+		f(w, r)
+	})
 	if secure {
-		srv = httptest.NewTLSServer(f)
+		srv = httptest.NewTLSServer(script)
 		o.CAFile = file("ca", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})))
 	} else {
-		srv = httptest.NewServer(f)
+		srv = httptest.NewServer(script)
 	}
 	t.Cleanup(srv.Close)
 	o.URL = srv.URL
-	return opened(t, o)
+	s := opened(t, o)
+	s.skew.next = inTurn{s.skew.next}
+	return s
 }
 
 func answer(w http.ResponseWriter, status int, code string) {
@@ -236,7 +259,9 @@ func TestOnTheWire(t *testing.T) {
 	s := scripted(t, false, func(w http.ResponseWriter, r *http.Request) { auth = r.Header.Get("Authorization") })
 	o := s.o
 	o.Dialect.SkipAcceptEncoding = true
-	for _, s := range []*Store{s, opened(t, o)} {
+	other := opened(t, o)
+	other.skew.next = inTurn{other.skew.next}
+	for _, s := range []*Store{s, other} {
 		must(t, s.Put(t.Context(), "k"))
 		if strings.Contains(auth, "accept-encoding") == s.dialect.SkipAcceptEncoding {
 			t.Errorf("%+v signs %s", s.dialect, auth)
