@@ -79,16 +79,18 @@ func (w *world) log(l *life) (completed map[schemas.UUID]schemas.BackupCompleted
 	}
 	for _, j := range w.book.jobs {
 		for _, m := range j.machines {
-			s, ok := status[j.backup(m)]
+			end := j.backup(m)
+			s, ok := status[end]
 			if !ok {
-				s, ok = status[j.id]
+				end = j.id // which was refused as a whole
+				s, ok = status[end]
 			}
 			w.tally.Backups[s]++
 			switch {
 			case !ok:
 				w.tally.fault(stuck, "backup %s of %s, job %s", j.backup(m), m.name, j.id)
 			case s == "failed" || s == "refused" || s == "cancelled" && !j.cancelled:
-				w.tally.fault(failed, "backup %s of %s: %s: %s", j.backup(m), m.name, s, first[j.backup(m)])
+				w.tally.fault(failed, "backup %s of %s: %s: %s", j.backup(m), m.name, s, first[end])
 			}
 		}
 	}

@@ -19,10 +19,13 @@ type machine struct {
 	guest            *guest
 	live             bool // its guest writes while it is backed up
 	disk             func(i int) (io.WriterAt, func() error, error)
+	writing          sync.Mutex // one write after another
 }
 
 // step lets the guest write once more.
 func (m *machine) step() error {
+	m.writing.Lock()
+	defer m.writing.Unlock()
 	p := m.guest.plan(int(m.guest.done.Load()) + 1)
 	d, done, err := m.disk(p.disk)
 	if err != nil {

@@ -33,6 +33,12 @@ var moments = []moment{
 		w.stirred(ctx, l, "restore")
 		pause(ctx, l, time.Duration(rng.Int64N(int64(500*time.Millisecond))))
 	}},
+	{name: "as an end is told", weight: 9, comes: func(w *world, ctx context.Context, l *life, rng *rand.Rand) {
+		w.stirred(ctx, l, "told")
+		if rng.IntN(2) == 0 {
+			pause(ctx, l, time.Duration(rng.Int64N(int64(20*time.Millisecond))))
+		}
+	}},
 	{name: "with extents in staging", weight: 7, comes: when("staging/leases/*/*")},
 	{name: "with packs in the sealed area", weight: 7, comes: when("staging/sealed/*/e*")},
 	{name: "as a pack is put", weight: 6, comes: when("vault/t1/packs/*/*/*")},
@@ -59,8 +65,12 @@ func draw(rng *rand.Rand) moment {
 	}
 }
 
-// mostWait is how long a moment is waited for; then any is as good.
-const mostWait = 6 * time.Second
+const (
+	// mostWait is how long a moment is waited for; then any is as good.
+	mostWait = 6 * time.Second
+	// often is how long is waited between two looks.
+	often = 5 * time.Millisecond
+)
 
 // when waits until more files lie there than now, and then an instant or none.
 func when(pattern string) func(*world, context.Context, *life, *rand.Rand) {
@@ -80,7 +90,7 @@ func when(pattern string) func(*world, context.Context, *life, *rand.Rand) {
 // look asks every few milliseconds.
 func (w *world) look(ctx context.Context, l *life, f func() bool) {
 	for end := time.Now().Add(mostWait); !f() && time.Now().Before(end) && ctx.Err() == nil; {
-		if !pause(ctx, l, 10*time.Millisecond) {
+		if !pause(ctx, l, often) {
 			return
 		}
 	}
@@ -93,6 +103,7 @@ func (w *world) stir(what string) {
 	w.stirs[what]++
 }
 
+// stirred waits until that begins once more.
 func (w *world) stirred(ctx context.Context, l *life, what string) {
 	count := func() int {
 		w.mu.Lock()

@@ -200,6 +200,7 @@ func (w *world) soak(ctx context.Context) error {
 
 // heard is called with each end as it is first heard.
 func (w *world) heard(c schemas.BackupCompleted) {
+	w.stir("told")
 	m := w.named(c.Machine)
 	if m == nil {
 		return
