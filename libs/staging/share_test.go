@@ -181,8 +181,8 @@ func TestRefsDoNotLeadOut(t *testing.T) {
 	secret := filepath.Join(filepath.Dir(s.dir), "secret")
 	os.WriteFile(secret, []byte("x"), 0o600)
 	for _, ref := range []string{"", "/", "x", "../secret", "../../secret", "l/../../../secret", "l/..", "l/", "/l", "l/.hidden", "l/a/b", "l/a\x00", secret} {
-		if err := s.Read(t.Context(), ref, make([]byte, 1), 0); err == nil {
-			t.Errorf("read %q", ref)
+		if err := s.Read(t.Context(), ref, make([]byte, 1), 0); !errors.Is(err, ErrMissing) { // else its reader waits for ever
+			t.Errorf("read %q: %v", ref, err)
 		}
 		if err := s.Free(ref); err == nil {
 			t.Errorf("free %q", ref)
