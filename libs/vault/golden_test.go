@@ -195,3 +195,18 @@ func TestGoldenKeysAreRead(t *testing.T) {
 		t.Errorf("path %s: %v", got, err)
 	}
 }
+
+// vault.json, and the first epoch, are written as they were: a target whose file
+// differs in a byte is another vault's.
+func TestGoldenSettingsAreReadAndWritten(t *testing.T) {
+	want := settingsFile{Format: 1, ID: "00112233445566778899aabbccddeeff", Targets: []string{"a", "b", "c"}, Target: "b",
+		Settings: Settings{Name: "local", Region: "eu-1", GridBytes: 64 << 10, Compression: "zstd-fastest", K: 2, M: 1}}
+	text := golden(t, "v1.settings")
+	got, err := parseSettings(text)
+	if err != nil || !reflect.DeepEqual(got, want) || !bytes.Equal(want.encode(), text) {
+		t.Errorf("read %+v, %v; written %s", got, err, want.encode())
+	}
+	if !bytes.Equal(golden(t, "v1.epoch"), firstEpoch) {
+		t.Errorf("the first epoch is written as %s", firstEpoch)
+	}
+}

@@ -62,6 +62,9 @@ func ReadRunFile(data string) (RunFile, error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return RunFile{}, fmt.Errorf("read %s: %w", path, err)
 	}
+	if len(r.Kafka) == 0 || r.Region == "" {
+		return RunFile{}, fmt.Errorf("read %s: it names no broker or no region: it is written anew when the service starts", path)
+	}
 	return r, nil
 }
 
