@@ -127,5 +127,6 @@ func (w *world) tell() {
 		w.t.Logf("post %s: %v", o.name, o.stages)
 	}
 	w.t.Logf("what was done:\n  %s", strings.Join(story, "\n  "))
+	w.t.Logf("exports that are left:\n%s", strings.Join(w.histories(), "\n"))
 	w.t.Logf("the last words:\n%s", strings.Join(w.ear.last(), ""))
 }
