@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,13 +41,15 @@ type Bench struct {
 	// Skew is how far the clock of members that join from now on is from the bench's.
 	Skew time.Duration
 
-	seed  uint64
-	net   kfake.VirtualNetwork
-	cl    *kgo.Client
-	mu    sync.Mutex
-	notes []stage.Note
-	up    []*Member
-	born  int
+	seed    uint64
+	net     kfake.VirtualNetwork
+	cl      *kgo.Client
+	mu      sync.Mutex
+	notes   []stage.Note
+	up      []*Member
+	born    int
+	faulty  sync.Once
+	weather atomic.Uint64 // bits of the share
 }
 
 // Run gives f a bench whose topics have parts partitions each, wide or narrow:

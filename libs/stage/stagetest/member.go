@@ -3,6 +3,7 @@ package stagetest
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -78,11 +79,15 @@ func (m *Member) gone() {
 }
 
 // Weather makes the broker fail a share of produces for good (not retriable,
-// not written), of commits and of offset look-ups. It hits the bench too.
+// not written), of commits and of offset look-ups, from now on; 0 ends it. It hits
+// the bench too.
 func (b *Bench) Weather(share float64) {
-	for i, key := range []kmsg.Key{kmsg.Produce, kmsg.OffsetCommit, kmsg.ListOffsets} {
-		rng := rand.New(rand.NewPCG(b.seed, 10+uint64(i))) // the broker is one goroutine
-		b.Cluster.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.UnknownServerError, Count: -1,
-			When: func(kmsg.Request) bool { return rng.Float64() < share }})
-	}
+	b.weather.Store(math.Float64bits(share))
+	b.faulty.Do(func() {
+		for i, key := range []kmsg.Key{kmsg.Produce, kmsg.OffsetCommit, kmsg.ListOffsets} {
+			rng := rand.New(rand.NewPCG(b.seed, 10+uint64(i))) // the broker is one goroutine
+			b.Cluster.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.UnknownServerError, Count: -1,
+				When: func(kmsg.Request) bool { return rng.Float64() < math.Float64frombits(b.weather.Load()) }})
+		}
+	})
 }
