@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -24,10 +25,12 @@ type Door struct {
 func Connect(brokers ...string) Reach { return Door{}.Connect(brokers...) }
 
 // Connect says how to reach brokers behind the door. Batches are not compressed,
-// because on one machine, or in one rack, that costs more than it saves.
+// because on one machine, or in one rack, that costs more than it saves. (No codec
+// is named for that: clients that are made at once would share a list of codecs,
+// which each of them writes to.)
 func (d Door) Connect(brokers ...string) Reach {
 	r := Reach{kgo.SeedBrokers(brokers...), kgo.DisableClientMetrics(),
-		kgo.ProducerBatchCompression(kgo.NoCompression())}
+		kgo.ProducerBatchCompression()}
 	if d.TLS != nil {
 		r = append(r, kgo.DialTLSConfig(d.TLS))
 	}
@@ -43,5 +46,9 @@ func (d Door) Connect(brokers ...string) Reach {
 // Compressed has batches compressed on their way, for brokers behind a network
 // that is dearer than CPU: append it to what Connect returns.
 func Compressed() kgo.Opt {
-	return kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression())
+	c, err := kgo.DefaultCompressor(kgo.Lz4Compression(), kgo.NoCompression())
+	if err != nil {
+		panic(fmt.Sprintf("stage: %v", err)) // of a codec that is none
+	}
+	return kgo.WithCompressor(c)
 }
