@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -146,9 +147,11 @@ func waits(what string) string {
 
 // followRestore shows a restore until it has ended.
 func (a *app) followRestore(ctx context.Context, cl *client.Client, id schemas.UUID) (end schemas.RestoreCompleted, err error) {
+	var told sync.WaitGroup
+	defer told.Wait() // who called us has the word, and the end comes last
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() {
+	told.Go(func() {
 		last := time.Time{}
 		for rec, err := range cl.Follow(ctx, topics.RestoresProgressed.Spec, time.Hour) {
 			if err != nil {
@@ -164,7 +167,7 @@ func (a *app) followRestore(ctx context.Context, cl *client.Client, id schemas.U
 				a.say("%s restored %.0f%% of %s%s", last.UTC().Format(time.RFC3339), 100*float64(p.Done)/float64(p.Size), human(p.Size), waits(p.WaitingFor))
 			}
 		}
-	}()
+	})
 	for rec, err := range cl.Follow(ctx, topics.RestoresCompleted.Spec, time.Hour) {
 		if err != nil {
 			return end, err

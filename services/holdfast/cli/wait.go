@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -97,7 +98,8 @@ type bars struct {
 
 type bar struct {
 	*mpb.Bar
-	name, state string
+	name  string
+	state atomic.Pointer[string] // read by who draws
 }
 
 const barScale = 1000
@@ -110,11 +112,13 @@ func (p *bars) see(j *job) {
 				continue
 			}
 			line = &bar{name: safe(b.machine().Path())}
+			line.state.Store(new(string))
 			line.Bar = p.pool.AddBar(barScale, mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return line.name + " " })),
-				mpb.AppendDecorators(decor.Percentage(), decor.Any(func(decor.Statistics) string { return " " + line.state })))
+				mpb.AppendDecorators(decor.Percentage(), decor.Any(func(decor.Statistics) string { return " " + *line.state.Load() })))
 			p.by[id] = line
 		}
-		line.state = b.state()
+		state := b.state()
+		line.state.Store(&state)
 		line.SetCurrent(int64(b.share() * barScale))
 		if b.End != nil {
 			line.Abort(false)
