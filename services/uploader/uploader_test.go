@@ -197,6 +197,7 @@ func TestSinkDown(t *testing.T) {
 			t.Fatal("never committed")
 		}
 		w.consistent()
+		time.Sleep(15 * time.Second) // each is probed by itself every 10 s, and told of at the next beat
 		if rows := stagetest.Rows(w.b, topics.TargetsTurned); !rows["t3"].Up || !rows["t0"].Quorum {
 			t.Errorf("targets in the end: %v", rows)
 		}
