@@ -116,7 +116,7 @@ func (c *Cluster) launch(i int) {
 	defer log.Close() // the broker holds its own
 	cmd := exec.Command("java", "@"+c.home+"/java.args", "kafka.Kafka", n.dir+".properties")
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = mortal()
+	cmd.SysProcAttr = Mortal()
 	if err := cmd.Start(); err != nil {
 		c.t.Fatalf("kafkatest: start broker %d: %v", i, err)
 	}

@@ -2,5 +2,6 @@ package kafkatest
 
 import "syscall"
 
-// mortal lets a broker die with the test, however that ends.
-func mortal() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+// Mortal lets a process die with the test, however that ends: a JVM, or a stage, that outlives
+// it would go on for ever.
+func Mortal() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

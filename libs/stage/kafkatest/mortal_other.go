@@ -4,5 +4,5 @@ package kafkatest
 
 import "syscall"
 
-// mortal does nothing here: a test that is killed leaves its brokers.
-func mortal() *syscall.SysProcAttr { return nil }
+// Mortal does nothing here: a test that is killed leaves its processes.
+func Mortal() *syscall.SysProcAttr { return nil }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/stage/kafkatest"
 )
 
 // process is one process of one stage.
@@ -55,6 +57,7 @@ func (f *fleet) start(stage, name string) *process {
 	defer log.Close()
 	p := &process{stage: stage, data: name, cmd: exec.Command(f.r.binary, "run", "--config", config, "--stages", stage), gone: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = kafkatest.Mortal()
 	if err := p.cmd.Start(); err != nil {
 		f.r.Errorf("start %s: %v", name, err)
 		return nil
