@@ -38,7 +38,7 @@ func TestPasswordIsChangedUnderUs(t *testing.T) {
 		t.Error("inserted into a server that is stopped")
 	}
 	o.Users[0].Password = "another"
-	s = clickhousetest.Start(t, o)
+	clickhousetest.Start(t, o)
 	if err := insert(1); err == nil || !strings.Contains(err.Error(), "password is incorrect") {
 		t.Errorf("the old password: %v", err)
 	}

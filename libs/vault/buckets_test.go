@@ -121,7 +121,10 @@ func guarded(t *testing.T, server string, refusing *atomic.Bool) (address string
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := &httputil.ReverseProxy{Director: func(r *http.Request) { r.URL.Scheme, r.URL.Host = to.Scheme, to.Host }} // the host stays that which was signed
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		r.Out.Host = r.In.Host // that which was signed
+	}}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if refusing.Load() && r.Method == http.MethodPut {
 			io.Copy(io.Discard, r.Body)

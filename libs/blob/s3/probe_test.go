@@ -109,7 +109,10 @@ func TestProbeFindsTheDialect(t *testing.T) {
 	behind := func(f func(w http.ResponseWriter, r *http.Request) (done bool)) Options {
 		to, err := url.Parse(server.URL)
 		must(t, err)
-		proxy := &httputil.ReverseProxy{Director: func(r *http.Request) { r.URL.Scheme, r.URL.Host = to.Scheme, to.Host }} // the host stays that which was signed
+		proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			r.Out.Host = r.In.Host // that which was signed
+		}}
 		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !f(w, r) {
 				proxy.ServeHTTP(w, r)

@@ -33,7 +33,7 @@ func TestLedgerDies(t *testing.T) {
 		t.Fatal("blind: ", names(ends))
 	}
 	stop()
-	stop = u.up(up.Options{})
+	u.up(up.Options{})
 	at := u.run.Ledger.Addr
 	u.ledgerHasAll(1)
 
