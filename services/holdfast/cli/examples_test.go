@@ -37,7 +37,8 @@ func TestExamplesAreRight(t *testing.T) {
 			at := filepath.Join(dir, "holdfast.yaml")
 			put(t, at, string(b))
 			for name, text := range map[string]string{"secrets/kafka": "x", "secrets/passphrase": "x", "secrets/vcenter": "x", "secrets/ledger": "x",
-				"keys/vault.pub": "x", "keys/passphrase": "x", "tls/holdfast.pem": "x", "tls/holdfast.key": "x", "tls/ca.pem": ca(t), "machines/web/disk.raw": "x"} {
+				"keys/vault.pub": "x", "keys/passphrase": "x", "tls/holdfast.pem": "x", "tls/holdfast.key": "x", "tls/ca.pem": ca(t),
+				"secrets/e-access": "x", "secrets/e-secret": "x", "secrets/f-access": "x", "secrets/f-secret": "x", "machines/web/disk.raw": "x"} {
 				put(t, filepath.Join(dir, name), text)
 			}
 			out, errs, code := command("check", "--config", at, "-o", "json")
