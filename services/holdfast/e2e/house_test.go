@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -36,11 +37,16 @@ const patience = 3 * time.Minute
 // patience bears, but saves nothing.
 const atOnce = "3"
 
+// memoryMost is what three houses need beside the disks that tests make up. The
+// binary sets a limit of its own, and Go would let them have four times that.
+const memoryMost = 2 << 30
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		f.Value.Set(atOnce)
 	}
+	debug.SetMemoryLimit(memoryMost)
 	var err error
 	if built, err = os.MkdirTemp("", "holdfast-e2e-"); err != nil {
 		panic(err)
