@@ -4,6 +4,7 @@ package sim
 
 import (
 	"slices"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/schemas"
 	"github.com/holdfast-backup/holdfast/topics"
@@ -19,12 +20,20 @@ type filedPage struct {
 // closings holds every extent whose space was freed against the rows of its pages:
 // a closed extent whose pages are no rows is lost by the next crash.
 func (w *world) closings() {
-	filed := map[filedPage]bool{}
-	for _, row := range all(w.scribe, topics.PagesFiled) {
+	filed := map[filedPage]time.Time{} // when first
+	w.scribe.mu.Lock()
+	recs, closed := w.scribe.records[topics.PagesFiled.Name], w.scribe.records[topics.ExtentsClosed.Name]
+	w.scribe.mu.Unlock()
+	for _, rec := range recs {
+		row, err := topics.PagesFiled.Decode(rec.Value)
+		w.must(err)
 		p := row.GetPages()
 		for _, r := range p.GetRuns() {
 			for i := range r.Count {
-				filed[filedPage{schemas.UUID(p.Run.Lease), r.File, r.First + i}] = true
+				page := filedPage{schemas.UUID(p.Run.Lease), r.File, r.First + i}
+				if at, ok := filed[page]; !ok || rec.Timestamp.Before(at) {
+					filed[page] = rec.Timestamp
+				}
 			}
 		}
 	}
@@ -37,11 +46,16 @@ func (w *world) closings() {
 			}
 		}
 	}
-	for _, c := range all(w.scribe, topics.ExtentsClosed) {
+	for _, rec := range closed {
+		c, err := topics.ExtentsClosed.Decode(rec.Value)
+		if err != nil || poison(rec) {
+			continue
+		}
 		for _, e := range c.Extents {
 			x := extentOf(c.Run, e.File, e.Extent)
 			for _, no := range pages[x] {
-				w.check(filed[filedPage{x.lease, x.file, no}], 5, "extent %d of file %d of lease %s is closed, and its page %d is filed nowhere", x.extent, x.file, x.lease, no)
+				at, ok := filed[filedPage{x.lease, x.file, no}]
+				w.check(ok && !rec.Timestamp.Before(at), 5, "extent %d of file %d of lease %s is closed at %v, and its page %d is a row since %v", x.extent, x.file, x.lease, rec.Timestamp.UTC(), no, at.UTC())
 			}
 		}
 	}

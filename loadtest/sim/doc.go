@@ -16,10 +16,12 @@
 //
 //	go test -tags synctests ./loadtest/sim                 the seeds of make test
 //	SEEDS=20000 go test -tags synctests ./loadtest/sim     a night (make sim SEEDS=20000)
-//	SEED=17 go test -tags synctests ./loadtest/sim -v      one seed again, with its log
+//	SEED=17 go test -tags synctests ./loadtest/sim         one seed again; LOUD=1 with all that stages say
+//	FAULTS=crash,cut FROM=400 SEEDS=50 go test ...         seeds from 400 on, of these kinds of faults alone
 //
 // A seed replays the load and the faults, not the order of goroutines: a seed that
-// failed is run a few times (-count) before it is believed to be mended. What a
-// failed seed prints is its faults, in order, what was left open, and the last
-// words of the stages.
+// failed is run many times (-count) before it is believed to be mended. What a
+// failed seed prints is its faults, in order, what was left open with every word
+// on it, and the last words of the stages. mutants.txt lists guards that were
+// removed, and that seeds then missed.
 package sim

@@ -47,6 +47,35 @@ func (w *world) planRebalances() {
 	}
 }
 
+// planMidcalls: whoever makes a snapshot just then dies, and the snapshot is there or not.
+func (w *world) planMidcalls() {
+	for _, s := range w.sites {
+		s.slow = max(s.slow, 300*time.Millisecond)
+	}
+	for range 40 {
+		at := w.between(time.Second, 60*time.Second)
+		var hit []*post
+		w.plan(at, func() {
+			for _, s := range w.sites {
+				s.set(func() {
+					for p := range s.calling {
+						hit = append(hit, p.post)
+					}
+				})
+			}
+			for _, o := range hit {
+				w.tale("  %s dies", o.name)
+				w.crash(o)
+			}
+		}, "who makes a snapshot dies")
+		w.plan(at+w.between(0, 5*time.Second), func() {
+			for _, o := range hit {
+				w.ready(o)
+			}
+		}, "and is started again")
+	}
+}
+
 // planFreezes: longer than a session, so that others take its rooms, or shorter.
 func (w *world) planFreezes() {
 	for range 1 + w.rng.IntN(3) {

@@ -20,6 +20,7 @@ type kind struct {
 // breaks limits that the living keep.
 var kinds = []kind{
 	{"crash", (*world).planCrashes},
+	{"midcall", (*world).planMidcalls},
 	{"rebalance", (*world).planRebalances},
 	{"freeze", (*world).planFreezes},
 	{"cut", (*world).planCuts},

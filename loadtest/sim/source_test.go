@@ -79,11 +79,11 @@ type site struct {
 	fail     float64             // the share of calls that fail; half of them were carried out
 	slow     time.Duration
 	down     bool
-	peak     int
+	calling  map[*process]bool // who makes a snapshot just now
 }
 
 func newSite(name string, seed uint64) *site {
-	return &site{name: name, rng: rand.New(rand.NewPCG(seed, 3)), machines: map[string]map[string]disk{}, states: map[string]*state{}, open: map[string][]string{}}
+	return &site{name: name, rng: rand.New(rand.NewPCG(seed, 3)), machines: map[string]map[string]disk{}, states: map[string]*state{}, open: map[string][]string{}, calling: map[*process]bool{}}
 }
 
 func (s *site) set(change func()) {
@@ -169,7 +169,9 @@ func (d desk) List(ctx context.Context) (*source.Inventory, error) {
 }
 
 func (d desk) Prepare(ctx context.Context, o source.Order) (source.Snapshot, error) {
+	d.set(func() { d.calling[d.p] = true })
 	done, err := d.call(ctx, "prepare "+o.Name)
+	d.set(func() { delete(d.calling, d.p) })
 	if !done {
 		return nil, err
 	}
@@ -185,7 +187,6 @@ func (d desk) Prepare(ctx context.Context, o source.Order) (source.Snapshot, err
 	}
 	d.states[st.id] = st
 	d.open[o.Name] = append(d.open[o.Name], st.id)
-	d.peak = max(d.peak, len(d.open))
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,15 @@ func (w *world) witness(m proto.Message) {
 			n := w.shards(id, true)
 			w.check(err == nil && n >= w.k+1, 5, "pages are filed in map pack %s of %d shards, %d are needed", id, n, w.k+1)
 		}
+		if v := m.GetVerdict(); v.GetStatus() == schemas.Status_STATUS_COMPLETED {
+			n := 0
+			for _, t := range w.targets {
+				if _, err := t.store.Stat(context.Background(), v.GetPoint().GetPath()); err == nil {
+					n++
+				}
+			}
+			w.check(n >= w.m+1, 1, "backup %s is judged completed, and %d targets have its point: %d must", schemas.IDText(v.GetRun().GetBackup()), n, w.m+1)
+		}
 	}
 }
 
