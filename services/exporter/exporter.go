@@ -59,8 +59,16 @@ func (r *room) row(key []byte, row *schemas.ExportOpen) {
 		delete(r.open, string(key))
 		return
 	}
-	if old := r.open[string(key)]; old != nil && older(row, old.state()) {
-		return // of an exporter that was thought dead
+	if old := r.open[string(key)]; old != nil {
+		was := old.state()
+		if older(row, was) {
+			return // of an exporter that was thought dead
+		}
+		if old.is(row.GetOrder().GetRun().GetLease()) && was.Ending {
+			// Such an exporter has not heard the end, which is never said again once the
+			// slots are free: who forgets it waits for it for ever.
+			row.Ending, row.Completed = true, row.Completed || was.Completed
+		}
 	}
 	r.open[string(key)] = r.lease(row)
 }

@@ -208,6 +208,27 @@ func TestRowsDoNotGoBack(t *testing.T) {
 	}
 }
 
+// Nor can it make us forget that the end was heard: nobody says it again once the
+// slots are free.
+func TestAnEndIsNotUnheard(t *testing.T) {
+	r := &room{open: map[string]*lease{}}
+	row := func(attempt uint32, lease string, phase schemas.ExportOpen_Phase, ending, completed bool) *schemas.ExportOpen {
+		r.row([]byte("b"), &schemas.ExportOpen{Phase: phase, Ending: ending, Completed: completed,
+			Order: &schemas.BackupLeased{Run: &schemas.Run{Attempt: attempt, Lease: []byte(lease)}}})
+		return r.open["b"].state()
+	}
+	const reading, waiting = schemas.ExportOpen_PHASE_READING, schemas.ExportOpen_PHASE_WAITING
+	row(1, "x", reading, true, true)
+	for _, late := range []schemas.ExportOpen_Phase{reading, waiting} {
+		if got := row(1, "x", late, false, false); got.Phase != late || !got.Ending || !got.Completed {
+			t.Errorf("the end was heard, and after a late row in %v it is ending %v, completed %v", late, got.Ending, got.Completed)
+		}
+	}
+	if got := row(2, "y", reading, false, false); got.Ending || got.Completed {
+		t.Error("the end of one attempt is taken for that of the next")
+	}
+}
+
 // What was left out and what all of it is worth is in finished.
 func TestWarningsAreTold(t *testing.T) {
 	bench(t, func(b *stagetest.Bench, dir string, _ *sourcetest.Fake, _ *staging.Share) {
