@@ -24,6 +24,10 @@ const (
 	// deadAfter is how long a process's folder lies untouched before it is swept.
 	// Too early costs an attempt, never data.
 	deadAfter = time.Hour
+	// staleAfter is how long a pack may lie in the area. Nobody waits for an older
+	// one: leases end after 15 minutes without progress. An uploader that died
+	// between its commit and the removal leaves one, whose sealer may live for months.
+	staleAfter = 24 * time.Hour
 	// lookEvery is how often a sealer that waits looks for what another process
 	// removed.
 	lookEvery = time.Second
@@ -183,8 +187,9 @@ func (s *Sealed) Bytes() int64 {
 	return s.bytes
 }
 
-// Sweep touches this process's folder and removes those of others that were not
-// touched for an hour. Call it every ten minutes or so: who doesn't, is dead.
+// Sweep touches this process's folder, removes its packs that are a day old, and
+// the folders of others that were not touched for an hour. Call it every ten minutes
+// or so: who doesn't, is dead.
 // Ages are told by the share's own clock, on both sides of the comparison.
 func (s *Sealed) Sweep() error {
 	if err := s.touch(); err != nil {
@@ -205,6 +210,23 @@ func (s *Sealed) Sweep() error {
 		}
 		if err := os.RemoveAll(filepath.Join(s.dir, d.Name())); err != nil {
 			return fmt.Errorf("sweep sealed area: %w", err)
+		}
+	}
+	return s.sweepOwn(own.ModTime())
+}
+
+func (s *Sealed) sweepOwn(now time.Time) error {
+	files, err := os.ReadDir(filepath.Join(s.dir, s.own))
+	if err != nil {
+		return fmt.Errorf("sweep sealed area: %w", err)
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		if err != nil || f.IsDir() || now.Sub(info.ModTime()) < staleAfter {
+			continue
+		}
+		if err := s.Remove(s.own + "/" + f.Name()); err != nil {
+			return err
 		}
 	}
 	return nil

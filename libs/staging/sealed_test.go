@@ -126,6 +126,31 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// A pack that an uploader committed and did not live to remove goes, while its sealer
+// lives on, and its space is free again; those that may be waited for stay.
+func TestStalePacksGo(t *testing.T) {
+	dir := t.TempDir()
+	s := openSealed(t, dir, 0)
+	for name, age := range map[string]time.Duration{"stale": 25 * time.Hour, "waited-for": 23 * time.Hour} {
+		if _, err := s.Put(t.Context(), name, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Now().Add(-age)
+		if err := os.Chtimes(filepath.Join(dir, s.own, name), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Read(s.own+"/stale", nil); !errors.Is(err, ErrMissing) || s.Bytes() != 1 {
+		t.Errorf("a stale pack is left: %v, %d bytes", err, s.Bytes())
+	}
+	if _, err := s.Read(s.own+"/waited-for", nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // Goal: a process that dies again and again leaves no more space behind than one.
 // Method: three lives that free a pack each and never close; and a neighbour that
 // lives on, whose freed file goes too, seals and frees as before.

@@ -146,6 +146,9 @@ func ordered(t *testing.T, fake *ledgertest.Fake, n int, lost int64) {
 		t.Errorf("gaps %v, and %d records more were counted as lost", missing, lost)
 	}
 	fake.Each("stage_event", func(rows ledger.Rows, i int) {
+		if rows.Origin(i).Topic != topics.ChunksCut.Name { // what the outage made the recorder say of itself
+			return
+		}
 		next += missing[next]
 		if at := rows.Origin(i).Offset; at != next {
 			t.Fatalf("record %d is there, want %d", at, next)
