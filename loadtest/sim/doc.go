@@ -22,6 +22,6 @@
 // A seed replays the load and the faults, not the order of goroutines: a seed that
 // failed is run many times (-count) before it is believed to be mended. What a
 // failed seed prints is its faults, in order, what was left open with every word
-// on it, and the last words of the stages. mutants.txt lists guards that were
-// removed, and that seeds then missed.
+// on it, and the last words of the stages. loadtest/mutants/sim.mutants lists guards
+// that were removed, and that seeds then missed: make mutants ONLY='whole house'.
 package sim

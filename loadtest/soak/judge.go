@@ -89,6 +89,8 @@ func (w *world) log(l *life) (completed map[schemas.UUID]schemas.BackupCompleted
 			switch {
 			case !ok:
 				w.tally.fault(stuck, "backup %s of %s, job %s", j.backup(m), m.name, j.id)
+			case s == "failed" && spent(first[end]):
+				w.tally.Spent++
 			case s == "failed" || s == "refused" || s == "cancelled" && !j.cancelled:
 				w.tally.fault(failed, "backup %s of %s: %s: %s", j.backup(m), m.name, s, first[end])
 			}
@@ -100,6 +102,18 @@ func (w *world) log(l *life) (completed map[schemas.UUID]schemas.BackupCompleted
 		}
 	}
 	return completed, nil
+}
+
+// attemptsMost is how many attempts a backup has. Under kills each of them may be cut:
+// by one while a snapshot is made, which nobody can take up, or by a vCenter that is
+// started anew under a stream.
+const attemptsMost = 5
+
+// spent says whether a backup failed because all its attempts were cut. That it then
+// says so is right; that it failed before would not be.
+func spent(event []byte) bool {
+	var c schemas.BackupCompleted
+	return json.Unmarshal(event, &c) == nil && c.Attempt >= attemptsMost
 }
 
 // vault restores every point there is, with nothing but targets and passphrase.

@@ -16,7 +16,7 @@ const (
 	lost        fault = "lost: completed, and its point is not there or cannot be read"
 	different   fault = "false completed: its point is no version of the machine that it may be"
 	stuck       fault = "stuck: asked for, and no terminal status"
-	failed      fault = "failed or refused, of machines that all is well with"
+	failed      fault = "failed before all attempts were cut, refused, or cancelled by nobody"
 	twice       fault = "two terminal statuses that differ"
 	untold      fault = "heard, and gone from the log"
 	nameless    fault = "points that no completed names"
@@ -48,6 +48,7 @@ type tally struct {
 	Engine    int            `json:"engineKills"`
 	Drained   int            `json:"drained"` // starts that a SIGTERM ended in order
 	Backups   map[string]int `json:"backups"` // by status
+	Spent     int            `json:"spent"`   // of the failed: all their attempts were cut
 	Points    int            `json:"points"`
 	Restored  int            `json:"restored"`
 	Places    int64          `json:"places"`
@@ -101,6 +102,7 @@ func (t *tally) print(out io.Writer) {
 	for _, status := range []string{"completed", "cancelled", "failed", "refused"} {
 		row(t.Backups[status], "backups "+status)
 	}
+	row(t.Spent, "of the failed because kills cut all five attempts")
 	row(t.Points, "points restored from vault and key alone and compared")
 	row(t.Restored, "restores through the service compared")
 	row(t.Places, "places in the ledger and in the vault")
