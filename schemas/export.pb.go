@@ -267,6 +267,7 @@ type ExportOpen struct {
 	Ending          bool                   `protobuf:"varint,18,opt,name=ending,proto3" json:"ending,omitempty"` // ended or withdrawn was heard
 	Lost            bool                   `protobuf:"varint,19,opt,name=lost,proto3" json:"lost,omitempty"`     // the failure is that the snapshot was gone
 	Older           []*ExportOpen          `protobuf:"bytes,20,rep,name=older,proto3" json:"older,omitempty"`    // lower attempts, to be ended before this one begins
+	Writer          []byte                 `protobuf:"bytes,21,opt,name=writer,proto3" json:"writer,omitempty"`  // of this row: a room knows its own, and overwrites what a dead one says later
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -437,6 +438,13 @@ func (x *ExportOpen) GetLost() bool {
 func (x *ExportOpen) GetOlder() []*ExportOpen {
 	if x != nil {
 		return x.Older
+	}
+	return nil
+}
+
+func (x *ExportOpen) GetWriter() []byte {
+	if x != nil {
+		return x.Writer
 	}
 	return nil
 }
@@ -1225,7 +1233,7 @@ var File_holdfast_v1_export_proto protoreflect.FileDescriptor
 
 const file_holdfast_v1_export_proto_rawDesc = "" +
 	"\n" +
-	"\x18holdfast/v1/export.proto\x12\vholdfast.v1\x1a\x18holdfast/v1/backup.proto\x1a\x15holdfast/v1/run.proto\"\xb6\x06\n" +
+	"\x18holdfast/v1/export.proto\x12\vholdfast.v1\x1a\x18holdfast/v1/backup.proto\x1a\x15holdfast/v1/run.proto\"\xce\x06\n" +
 	"\n" +
 	"ExportOpen\x12/\n" +
 	"\x05order\x18\x01 \x01(\v2\x19.holdfast.v1.BackupLeasedR\x05order\x123\n" +
@@ -1252,7 +1260,8 @@ const file_holdfast_v1_export_proto_rawDesc = "" +
 	"snapshotMs\x12\x16\n" +
 	"\x06ending\x18\x12 \x01(\bR\x06ending\x12\x12\n" +
 	"\x04lost\x18\x13 \x01(\bR\x04lost\x12-\n" +
-	"\x05older\x18\x14 \x03(\v2\x17.holdfast.v1.ExportOpenR\x05older\"z\n" +
+	"\x05older\x18\x14 \x03(\v2\x17.holdfast.v1.ExportOpenR\x05older\x12\x16\n" +
+	"\x06writer\x18\x15 \x01(\fR\x06writer\"z\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fPHASE_PREPARING\x10\x01\x12\x11\n" +

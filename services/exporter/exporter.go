@@ -19,6 +19,8 @@
 package exporter
 
 import (
+	"bytes"
+	"crypto/rand"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/libs/stage"
@@ -37,6 +39,9 @@ type room struct {
 	begun bool              // the tables are recalled
 	open  map[string]*lease // by backup; ended ones too
 
+	writer []byte          // of our rows
+	rivals map[string]bool // backups whose newest row another wrote after our recall
+
 	listing  map[string]time.Time             // by source: when it was begun last
 	machines map[string]*schemas.MachineFound // rows of machines.found, by key
 	strange  map[string]time.Time             // leases in a share that nobody knows: since when
@@ -45,14 +50,26 @@ type room struct {
 }
 
 func (s *shared) room(at *stage.Room) (*room, error) {
-	return &room{shared: s, at: at, open: map[string]*lease{}, listing: map[string]time.Time{},
+	return &room{shared: s, at: at, writer: newWriter(), rivals: map[string]bool{}, open: map[string]*lease{}, listing: map[string]time.Time{},
 		machines: map[string]*schemas.MachineFound{}, strange: map[string]time.Time{}, marked: map[prey]time.Time{}, hunted: s.env.Now()}, nil
 }
 
-// row takes in a row of exports.open while the table is recalled; later, what is
-// in memory is ahead of what comes back.
+// newWriter is a name that no other room has.
+func newWriter() []byte {
+	var u schemas.UUID
+	rand.Read(u[:]) // never fails: crypto/rand ends the process instead
+	return u.Bytes()
+}
+
+// row takes in a row of exports.open while the table is recalled. Later, what is in
+// memory is ahead of what comes back: our own rows, or those of a dead exporter that
+// reached the log late. A later recall of a compacted table would find those alone,
+// so ours is written again.
 func (r *room) row(key []byte, row *schemas.ExportOpen) {
 	if r.begun {
+		if row != nil && !bytes.Equal(row.Writer, r.writer) && r.open[string(key)] != nil {
+			r.rivals[string(key)] = true
+		}
 		return
 	}
 	if row == nil {
@@ -165,7 +182,7 @@ func (r *room) place(key string, before *lease, row *schemas.ExportOpen) error {
 	if err := l.init(); err != nil {
 		return err
 	}
-	row.AtMs = r.env.Now().UnixMilli()
+	row.AtMs, row.Writer = r.env.Now().UnixMilli(), r.writer
 	if err := r.at.Put(topics.ExportsOpen.Event([]byte(key), row)); err != nil {
 		return err
 	}
@@ -214,6 +231,9 @@ func (r *room) tick(*stage.In) error {
 	if err := r.begin(); err != nil {
 		return err
 	}
+	if err := r.overwrite(); err != nil {
+		return err
+	}
 	r.list()
 	now := r.env.Now()
 	if now.Sub(r.hunted) < r.hunt {
@@ -225,6 +245,20 @@ func (r *room) tick(*stage.In) error {
 	}
 	r.stalk(now)
 	return r.chase(now)
+}
+
+// overwrite writes what is in memory over the rows of dead exporters.
+func (r *room) overwrite() error {
+	for key := range r.rivals {
+		if l := r.open[key]; l != nil {
+			r.env.Log.Warn("a row of another exporter came late, and is overwritten", "lease", folder(l.run()))
+			if err := l.save(func(*schemas.ExportOpen) {}); err != nil {
+				return err
+			}
+		}
+		delete(r.rivals, key)
+	}
+	return nil
 }
 
 // forget removes rows of leases that ended long ago.

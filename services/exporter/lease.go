@@ -149,7 +149,7 @@ func (l *lease) save(change func(*schemas.ExportOpen)) error {
 	}
 	next := proto.CloneOf(l.state())
 	change(next)
-	next.AtMs = l.env.Now().UnixMilli()
+	next.AtMs, next.Writer = l.env.Now().UnixMilli(), l.writer
 	if err := l.put(topics.ExportsOpen.Event(next.Order.Run.Backup, next)); err != nil {
 		return err
 	}

@@ -229,6 +229,24 @@ func TestAnEndIsNotUnheard(t *testing.T) {
 	}
 }
 
+// A row that a dead exporter wrote and the log took late stands last in the table
+// until the living one writes its own again: compaction would leave nothing else.
+func TestALateRowIsOverwritten(t *testing.T) {
+	bench(t, func(b *stagetest.Bench, _ string, fake *sourcetest.Fake, _ *staging.Share) {
+		fake.Set("m", "d", make([]byte, 100))
+		b.Join(0)
+		o := order("fake", "m", 1)
+		send(b, o, nil)
+		send(b, o, ending)
+		late := &schemas.ExportOpen{Order: o, Phase: schemas.ExportOpen_PHASE_WAITING, SnapshotRemoved: true, Writer: []byte("another")}
+		b.Send(topics.ExportsOpen.Event(o.Run.Backup, late))
+		time.Sleep(2 * tickEvery)
+		if row := stagetest.Rows(b, topics.ExportsOpen)[string(o.Run.Backup)]; row.GetPhase() != schemas.ExportOpen_PHASE_ENDED {
+			b.T.Errorf("the newest row says %v, and the lease has ended", row.GetPhase())
+		}
+	})
+}
+
 // What was left out and what all of it is worth is in finished.
 func TestWarningsAreTold(t *testing.T) {
 	bench(t, func(b *stagetest.Bench, dir string, _ *sourcetest.Fake, _ *staging.Share) {
