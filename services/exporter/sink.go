@@ -45,6 +45,7 @@ func (x *exporting) staged(ctx context.Context, n number, e *schemas.ExtentExpor
 			continue
 		}
 		if bytes.Equal(cut.NewDigester(x.deps.DigestKey).Blocks(nil, old, e.GridBytes), e.Digests) {
+			x.space.take(n)
 			return b.Ref, nil
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/libs/staging"
 )
@@ -31,18 +32,27 @@ type window struct {
 	mu    sync.Mutex
 	used  int64
 	blobs map[number][]staging.Blob
-	freed chan struct{} // closed and made anew when something goes
+	found map[number]bool // of an exporter before us, and not taken over yet
+	freed chan struct{}   // closed and made anew when something goes
 }
+
+// foundFor is how long an exporter waits for the space of blobs that it found. Those
+// that were told of are closed in seconds, without it. Of the others nobody knows;
+// and where they leave no room for what lies before them, and was closed, and must be
+// read again because the cursor is older still, they would be waited for until the
+// lease ends. One that is given up too early costs an attempt.
+const foundFor = 30 * time.Second
 
 // newWindow finds what the lease has in staging already.
 func newWindow(share *staging.Share, lease string, max int64) (*window, error) {
-	w := &window{share: share, max: max, blobs: map[number][]staging.Blob{}, freed: make(chan struct{})}
+	w := &window{share: share, max: max, blobs: map[number][]staging.Blob{}, found: map[number]bool{}, freed: make(chan struct{})}
 	all, err := share.Blobs(lease)
 	for _, b := range all {
 		var n number
 		var unique string
 		if _, err := fmt.Sscanf(b.Name, "%d-%d-%s", &n.file, &n.extent, &unique); err == nil {
 			w.add(n, b)
+			w.found[n] = true
 		}
 	}
 	return w, err
@@ -62,6 +72,25 @@ func (w *window) at(n number) []staging.Blob {
 	return slices.Clone(w.blobs[n])
 }
 
+// take makes blobs that were found ours.
+func (w *window) take(n number) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.found, n)
+}
+
+// last is the last extent whose blobs were found: the one that is needed latest.
+func (w *window) last() (n number, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for at := range w.found {
+		if !ok || at.file > n.file || at.file == n.file && at.extent > n.extent {
+			n, ok = at, true
+		}
+	}
+	return n, ok
+}
+
 // wait returns when a blob of so many bytes fits. One that is bigger than the
 // window fits when it is alone.
 func (w *window) wait(ctx context.Context, bytes int64) error {
@@ -73,11 +102,20 @@ func (w *window) wait(ctx context.Context, bytes int64) error {
 		if fits {
 			return nil
 		}
+		patience := time.NewTimer(foundFor)
 		select {
 		case <-freed:
+		case <-patience.C:
+			if n, ok := w.last(); ok {
+				if err := w.free(n.file, n.extent); err != nil {
+					return err
+				}
+			}
 		case <-ctx.Done():
+			patience.Stop()
 			return context.Cause(ctx)
 		}
+		patience.Stop()
 	}
 }
 
@@ -102,6 +140,7 @@ func (w *window) drop(n number, b staging.Blob) {
 	}
 	if w.blobs[n] = slices.Delete(w.blobs[n], i, i+1); len(w.blobs[n]) == 0 {
 		delete(w.blobs, n)
+		delete(w.found, n)
 	}
 	w.used -= charge(b.Bytes)
 	close(w.freed)
