@@ -4,6 +4,8 @@ import (
 	"context"
 	"sort"
 	"time"
+
+	"github.com/holdfast-backup/holdfast/libs/source"
 )
 
 // Hurry makes tries to quiesce follow each other at once.
@@ -22,4 +24,24 @@ func (s *Source) Keys(ctx context.Context, id string) ([]string, error) {
 		keys = append(keys, x.key)
 	}
 	return keys, nil
+}
+
+// PrepareAt is Prepare where the machine's reference has come to name another one.
+func (s *Source) PrepareAt(ctx context.Context, o source.Order, other string) (source.Snapshot, error) {
+	m, err := s.find(ctx, o.Machine)
+	if err != nil {
+		return nil, err
+	}
+	at, err := s.find(ctx, other)
+	if err != nil {
+		return nil, err
+	}
+	m.ref = at.ref
+	return m.prepare(ctx, o)
+}
+
+// Swap makes what a knows of its machine and snapshot that of b.
+func Swap(a, b source.Snapshot) {
+	x, y := a.(*snapshot), b.(*snapshot)
+	x.m.ref, x.node = y.m.ref, y.node
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/holdfast-backup/holdfast/libs/source"
+	"github.com/holdfast-backup/holdfast/libs/source/vsphere"
 	"github.com/holdfast-backup/holdfast/ops/standalone/vcenter"
 )
 
@@ -29,6 +30,37 @@ func TestTwins(t *testing.T) {
 		t.Errorf("prepare: %v", err)
 	}
 	w.ck(w.s.End(t.Context(), o))
+}
+
+// Goal: what is read under a reference that has come to name another machine is no
+// backup of this one. Method: the reference changes under Prepare, which must refuse
+// and leave no snapshot there, and after it, which Check must find. The soak saw both,
+// of a vCenter that was started anew: points that held another machine's disks.
+func TestReferencesThatNameAnother(t *testing.T) {
+	w := newWorld(t, "auto")
+	one := w.add(vcenter.Machine{Name: "one", Tracking: true, Disks: []vcenter.Disk{disk(1, mib)}})
+	two := w.add(vcenter.Machine{Name: "two", Tracking: true, Disks: []vcenter.Disk{disk(2, mib)}})
+	if _, err := w.s.PrepareAt(t.Context(), source.Order{Machine: one, Name: "holdfast-one"}, two); err == nil || source.IsPermanent(err) || !strings.Contains(err.Error(), `they are those of machine "two"`) {
+		t.Errorf("prepared under another machine's reference: %v, want an error for a retry", err)
+	}
+	if open := w.v.Counters().Open; len(open) > 0 {
+		t.Errorf("%q are left", open)
+	}
+	prepare := func(id, name string) source.Snapshot {
+		snap, err := w.s.Prepare(t.Context(), source.Order{Machine: id, Name: name})
+		w.ck(err)
+		return snap
+	}
+	a, b := prepare(one, "holdfast-one"), prepare(two, "holdfast-two")
+	for _, snap := range []source.Snapshot{a, b} {
+		if _, err := snap.Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	vsphere.Swap(a, b)
+	if _, err := a.Check(t.Context()); err == nil {
+		t.Error("checked under another machine's reference: it is said to be ours")
+	}
 }
 
 // More machines than one answer holds are all listed. (1000 took 4 s.)

@@ -27,6 +27,10 @@ func (s *Source) Prepare(ctx context.Context, o source.Order) (source.Snapshot, 
 	if err != nil {
 		return nil, err
 	}
+	return m.prepare(ctx, o)
+}
+
+func (m *machine) prepare(ctx context.Context, o source.Order) (source.Snapshot, error) {
 	if err := m.dropDead(ctx, o); err != nil {
 		return nil, err
 	}
@@ -52,6 +56,9 @@ func (s *Source) Prepare(ctx context.Context, o source.Order) (source.Snapshot, 
 		return nil, err
 	}
 	n, err := m.snapshot(ctx, o, ref)
+	if errors.Is(err, errOther) { // the order's End will not find it there
+		return nil, errors.Join(err, m.remove(ctx, o.Name))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package vsphere
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -56,7 +57,12 @@ func (s *Source) Resume(ctx context.Context, o source.Order, id string) (source.
 	return nil, fmt.Errorf("machine %q (%s): no snapshot %s: %w", m.name(), m.id, o.Name, source.ErrGone)
 }
 
-// snapshot takes down what a snapshot of the machine holds.
+// errOther means that a reference names another machine than it did. A vCenter that
+// was restored, or is a simulator that was started anew, may give them out again; and
+// a call that logs in anew in between asks it with the old one.
+var errOther = errors.New("the vCenter's references name other machines than they did")
+
+// snapshot takes down what a snapshot of the machine holds, if it is the machine's.
 func (m *machine) snapshot(ctx context.Context, o source.Order, ref types.ManagedObjectReference) (*snapshot, error) {
 	n := &snapshot{m: m, order: o, disks: map[string]*disk{}, small: map[string][]byte{}, since: map[string]string{}, known: map[string]areas{}}
 	for node := range nodes(m.mo.Snapshot) {
@@ -70,6 +76,9 @@ func (m *machine) snapshot(ctx context.Context, o source.Order, ref types.Manage
 	var held mo.VirtualMachineSnapshot
 	if err := property.DefaultCollector(m.c).RetrieveOne(ctx, ref, []string{"config"}, &held); err != nil {
 		return nil, m.fail("read the settings in snapshot "+o.Name, err)
+	}
+	if of := held.Config.InstanceUuid; !strings.EqualFold(of, m.id) {
+		return nil, m.fail("read the settings in snapshot "+o.Name, fmt.Errorf("they are those of machine %q (%s): %w", held.Config.Name, brief(of), errOther))
 	}
 	n.take(&held.Config)
 	if err := n.describe(ctx, &held.Config); err != nil {
@@ -149,7 +158,8 @@ func (n *snapshot) lost(ctx context.Context, what string, err error) error {
 	return n.m.fail(what, fmt.Errorf("somebody removed snapshot %s while it was read", n.order.Name))
 }
 
-// Check looks whether machine and snapshot are still there, and says which level
+// Check looks whether machine and snapshot are still there, the snapshot under its
+// name, which no other bears, and says which level
 // the snapshot has.
 func (n *snapshot) Check(ctx context.Context) (source.Worth, error) {
 	m := n.m
@@ -158,7 +168,7 @@ func (n *snapshot) Check(ctx context.Context) (source.Worth, error) {
 	}
 	there := false
 	for node := range nodes(m.mo.Snapshot) {
-		there = there || node.Snapshot == n.node.Snapshot
+		there = there || node.Snapshot == n.node.Snapshot && unescape(node.Name) == n.order.Name
 	}
 	if !there {
 		return source.Worth{}, m.fail("look again after the last read", fmt.Errorf("somebody removed snapshot %s while it was read", n.order.Name))

@@ -38,7 +38,7 @@
 // no lease that pulls. A PUT of a range is taken, which no document promises of a
 // real one; with Options.WholePut it is not. Detached disks and what
 // clients reconfigure beyond name, power, tracking and disks are forgotten by a
-// restart.
+// restart. References are given out anew by one, in another order.
 package vcenter
 
 import (
