@@ -123,6 +123,16 @@ func (s *Share) Read(ctx context.Context, ref string, p []byte, off int64) error
 	}
 }
 
+// Look is Read that does not wait: ErrMissing says that the blob is not there yet, or
+// no more.
+func (s *Share) Look(ref string, p []byte, off int64) error {
+	path, _, err := s.path(ref)
+	if err != nil {
+		return err
+	}
+	return readAt(path, p, off)
+}
+
 // Free gives a blob's space back. It is the same twice.
 func (s *Share) Free(ref string) error {
 	path, _, err := s.path(ref)

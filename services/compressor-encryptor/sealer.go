@@ -36,8 +36,8 @@ const (
 
 	// gatherBytes is gathered at most: two packs.
 	gatherBytes = 2 * vault.PackBytes
-	// readers wait for bytes, also the 5 s of a blob that is not there; those must not
-	// stop the others. 16 groups of 1 MiB are 16 MiB of buffers.
+	// readers wait for bytes, also the 5 s of a blob that is not there, one of them for
+	// each; those must not stop the others. 16 groups of 1 MiB are 16 MiB of buffers.
 	readers = 16
 	// packsInFlight is how many packs are being filled or written: one each, so that
 	// sealing does not wait for a write and memory is 2 x 17 MiB. When both are full, as
@@ -81,6 +81,8 @@ type engine struct {
 	gates    map[*stage.Hold]*record
 	packs    map[*stage.Hold]*pack
 	missing  map[string]bool
+	parked   map[string][]group // by blob that a reader waits for
+	again    []group            // no longer parked
 	gatherAt <-chan time.Time
 	packAt   <-chan time.Time
 	idleAt   <-chan time.Time
@@ -93,7 +95,7 @@ func newEngine(env stage.Env, d Deps, workers int) (*engine, error) {
 	e := &engine{env: env, deps: d, parts: env.Parts(topics.ChunksDropped.Spec),
 		tasks: make(chan group), tools: make(chan *tool, workers), bufs: make(chan []byte, packsInFlight),
 		turn: make(chan struct{}, 1), wake: make(chan struct{}, 1),
-		gates: map[*stage.Hold]*record{}, packs: map[*stage.Hold]*pack{}, missing: map[string]bool{}}
+		gates: map[*stage.Hold]*record{}, packs: map[*stage.Hold]*pack{}, missing: map[string]bool{}, parked: map[string][]group{}}
 	for range workers {
 		t, err := newTool(d)
 		if err != nil {
@@ -158,14 +160,16 @@ func (e *engine) ring() {
 func (e *engine) pump() {
 	var ready []group
 	for {
+		e.mu.Lock()
+		gatherAt, packAt, idleAt := e.gatherAt, e.packAt, e.idleAt
+		ready = append(ready, e.again...)
+		e.again = nil
+		e.mu.Unlock()
 		var tasks chan group
 		var next group
 		if len(ready) > 0 {
 			tasks, next = e.tasks, ready[0]
 		}
-		e.mu.Lock()
-		gatherAt, packAt, idleAt := e.gatherAt, e.packAt, e.idleAt
-		e.mu.Unlock()
 		select {
 		case <-e.ctx.Done():
 			return

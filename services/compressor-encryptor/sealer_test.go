@@ -177,6 +177,40 @@ func TestMissingBlobsHoldUpNobody(t *testing.T) {
 	})
 }
 
+// Large extents that were freed are waited for all at once, each by one reader, and
+// hold up nobody either: each has more groups than there are readers.
+func TestLargeMissingBlobsHoldUpNobody(t *testing.T) {
+	run(t, 2, 0, seal.MethodZstd, func(w *world) {
+		w.b.Join(0)
+		w.send(w.extent(w.b.T, 2, 0, 1, noise(99, 500))...)
+		w.settle() // the member is up
+		const extents, groups, length = 4, readers + 4, groupBytes * 6 / 10 // no two in one read
+		for no := range uint64(extents) {
+			r := w.extent(w.b.T, 1, no, 1, noise(no, 500))[0]
+			if err := w.share.Free(r.Blob); err != nil {
+				w.b.T.Fatal(err)
+			}
+			r.Refs = &schemas.Refs{}
+			for i := range uint32(groups) {
+				id := [32]byte{byte(no), byte(i)}
+				r.Refs.Ids, r.Refs.Places = append(r.Refs.Ids, id[:]...), append(r.Refs.Places, no*1000+uint64(i))
+				r.Refs.Offsets, r.Refs.Lengths = append(r.Refs.Offsets, i*length), append(r.Refs.Lengths, length)
+			}
+			w.send(r)
+		}
+		w.send(w.extent(w.b.T, 2, 1, 1, noise(100, 500))...)
+		time.Sleep(packFor + 2*gatherFor)
+		if told, lost := w.told(); len(told) != 2 || len(lost) != 0 {
+			w.b.T.Errorf("after 2.4 s: told %v, lost %d; the extent that is there waits for those that are not", told, len(lost))
+		}
+		time.Sleep(4 * time.Second)
+		if _, lost := w.told(); len(lost) != extents*groups {
+			w.b.T.Errorf("after 6.4 s %d places of %d are given back", len(lost), extents*groups)
+		}
+		w.settle()
+	})
+}
+
 // fresh is a record of one chunk of an extent that was sent before.
 func (w *world) fresh(backup int, extent uint64) []*schemas.ChunksFresh {
 	id := [32]byte{}

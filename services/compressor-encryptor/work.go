@@ -52,10 +52,11 @@ func (e *engine) read() {
 			if n := int(g.to - g.from); cap(buf) < n {
 				buf = make([]byte, n)
 			}
-			e.group(g, buf[:g.to-g.from])
-			e.mu.Lock()
-			e.flying--
-			e.mu.Unlock()
+			if e.group(g, buf[:g.to-g.from]) {
+				e.mu.Lock()
+				e.flying--
+				e.mu.Unlock()
+			}
 			if cap(buf) > groupBytes {
 				buf = nil // a chunk of up to 16 MiB: not kept by each of the readers
 			}
@@ -63,12 +64,17 @@ func (e *engine) read() {
 	}
 }
 
-func (e *engine) group(g group, buf []byte) {
-	if code, err := e.fetch(g, buf); e.ctx.Err() != nil {
-		return
-	} else if err != nil {
+// group seals one group, or says that it is parked and comes again.
+func (e *engine) group(g group, buf []byte) (done bool) {
+	code, err := e.fetch(g, buf)
+	switch {
+	case errors.Is(err, errParked):
+		return false
+	case e.ctx.Err() != nil:
+		return true
+	case err != nil:
 		e.settle(g.refs, code, err.Error())
-		return
+		return true
 	}
 	select {
 	case <-e.ctx.Done():
@@ -76,15 +82,53 @@ func (e *engine) group(g group, buf []byte) {
 		e.append(e.prepare(t, g, buf))
 		e.tools <- t
 	}
+	return true
 }
 
-// fetch reads a group's bytes. A code says that they are lost.
+// errParked means that a reader waits for the group's blob already.
+var errParked = errors.New("its blob is waited for")
+
+// park leaves a group to whoever waits for its blob. It says no to the first of each
+// blob, which is to wait: an extent has up to 16 groups, so one that is not there would
+// else take all readers, and after a restart each extent that was freed meanwhile
+// would take them for 5 s, one after another.
+func (e *engine) park(g group) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	waiting, first := e.parked[g.blob]
+	if first = !first; first {
+		e.parked[g.blob] = nil
+	} else {
+		e.parked[g.blob] = append(waiting, g)
+	}
+	return !first
+}
+
+// unpark hands out again what was parked while its blob was waited for.
+func (e *engine) unpark(blob string) {
+	e.mu.Lock()
+	e.again = append(e.again, e.parked[blob]...)
+	delete(e.parked, blob)
+	e.mu.Unlock()
+	e.ring()
+}
+
+// fetch reads a group's bytes. A code says that they are lost, errParked that the
+// group comes again.
 func (e *engine) fetch(g group, buf []byte) (code string, err error) {
 	e.mu.Lock()
 	missing := e.missing[g.blob]
 	e.mu.Unlock()
 	if missing {
 		return "missing", fmt.Errorf("read %s: %w", g.blob, staging.ErrMissing)
+	}
+	if err := e.deps.Staging.Look(g.blob, buf, int64(g.from)); err == nil {
+		return "", nil
+	} else if errors.Is(err, staging.ErrMissing) {
+		if e.park(g) {
+			return "", errParked
+		}
+		defer e.unpark(g.blob)
 	}
 	again := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(readFor)), e.ctx)
 	err = backoff.RetryNotify(func() error {
