@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"path/filepath"
@@ -160,7 +161,8 @@ func (w *world) point(ctx context.Context, r *vault.Reader, path string, c schem
 	}
 	w.tally.Points++
 	var disks [][]byte
-	for _, f := range p.Files {
+	files := slices.SortedFunc(slices.Values(p.Files), func(a, b *schemas.PointFile) int { return cmp.Compare(a.Name, b.Name) })
+	for _, f := range files { // which lie there by key
 		b := memory(make([]byte, f.SizeBytes))
 		if err := r.Restore(ctx, p, f, b, vault.RestoreOptions{}); err != nil {
 			w.tally.fault(lost, "backup %s of %s: %v", c.Backup, c.Machine.Path(), err)
