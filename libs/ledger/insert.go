@@ -21,8 +21,10 @@ const MaxRows = 20_000
 // Insert writes rows, durable against a kill of the server when it returns nil.
 // An error says nothing: they may be there. Sent again under the same token the
 // same rows are there once, and once in the views that the table feeds; the
-// server remembers the last 100,000 inserts into a table. A token that named
-// other rows before makes these vanish without an error. Without a token, rows
+// server remembers the last 100,000 inserts into a table, save that one which is
+// killed as it takes a part may remember the token and not have the rows: ask
+// Missing after an insert that is sent again. A token that named other rows before
+// makes these vanish without an error. Without a token, rows
 // that are equal to those of another insert vanish.
 func (l *Ledger) Insert(ctx context.Context, token string, rows Rows) error {
 	if rows.Len() == 0 {

@@ -277,12 +277,14 @@ func (w *world) planLedger() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		switch p := w.luck.Float64(); {
-		case down || p < share/3:
+		case down || p < share/4:
 			return ledgertest.Lost
-		case p < 2*share/3:
+		case p < 2*share/4:
 			return ledgertest.Ghost
-		case p < share:
+		case p < 3*share/4:
 			return ledgertest.Torn
+		case p < share:
+			return ledgertest.Hollow
 		}
 		return ledgertest.None
 	}

@@ -94,7 +94,7 @@ func TestTornBlockComesLate(t *testing.T) {
 }
 
 // What is sent again soon goes whole, under its token: the sums that a table
-// feeds may lack what the table has.
+// feeds may lack what the table has. Then one look says that nothing is missing.
 func TestRepeatSoonGoesWhole(t *testing.T) {
 	d := newDesk()
 	b := block(topics.ChunksCut, 0, time.Second, cuts(3)...)
@@ -104,9 +104,32 @@ func TestRepeatSoonGoesWhole(t *testing.T) {
 	calls := 0
 	d.fake.Weather = func() ledgertest.Fault { calls++; return ledgertest.None }
 	d.copies(t, b, 3)
-	if calls != 1 {
-		t.Errorf("%d calls, want the insert alone", calls)
+	if calls != 2 {
+		t.Errorf("%d calls, want the insert and one look", calls)
 	}
+}
+
+// A server that was killed as it took a part may know the token, and have none of
+// the rows; also of what was sent to make up for it.
+func TestTokensWithoutRowsAreMadeUpFor(t *testing.T) {
+	d := newDesk()
+	b := block(topics.ChunksCut, 0, time.Second, cuts(3)...)
+	for kill := range 4 {
+		calls := 0
+		d.fake.Weather = func() ledgertest.Fault { // inserts and looks take turns
+			if calls++; calls == 2*kill+1 {
+				return ledgertest.Hollow
+			}
+			return ledgertest.None
+		}
+		if err := d.copy(t.Context(), b); err == nil {
+			t.Fatalf("kill %d: a hollow insert was good", kill)
+		}
+		b.Replay = true
+		d.again()
+	}
+	d.fake.Weather = nil
+	d.copies(t, b, 3)
 }
 
 // A clock that is wrong by a day, ours or a writer's, makes nothing look as if it

@@ -22,6 +22,10 @@ import (
 // work, are 26 minutes.
 const tokenAge = 15 * time.Minute
 
+// restsMax is how often what is missing of a block is sent in one try: each takes a
+// server that was killed in the same few microseconds.
+const restsMax = 8
+
 // clockSkew is how far two clocks may be apart and still be right.
 const clockSkew = time.Minute
 
@@ -97,25 +101,31 @@ func (r *room) fresh(b *stage.Block) bool {
 	return age > -clockSkew && age < tokenAge
 }
 
-// send writes rows of one table, once. A block that is new, or was sent lately,
-// goes under its token: what is there of it stays out, and the sums that the
-// table feeds get what a killed ledger may still owe them. Of an old one only
-// what is missing goes.
+// send writes rows of one table, once. They go under their token first, so that
+// what another room still has on its way under it comes to nothing. Of a block that
+// was sent before it is then looked up what is missing, and that alone goes, under a
+// token of its own: a server that is killed as it takes a part may know the token
+// and not have the rows. The token of an old block may be forgotten, so there the
+// look comes first. Where a token and its rows did part, the sums that the table
+// feeds may count these twice.
 func (r *room) send(ctx context.Context, b *stage.Block, rows ledger.Rows, fresh bool) error {
-	token := tokenOf(b, rows)
-	if b.Replay && !fresh {
-		missing, err := r.deps.Ledger.Missing(ctx, rows)
-		if err != nil {
+	token, missing := tokenOf(b, rows), rows
+	for n := 0; n <= restsMax; n++ {
+		if n > 0 || b.Replay && !fresh {
+			var err error
+			if missing, err = r.deps.Ledger.Missing(ctx, missing); err != nil || missing.Len() == 0 {
+				return err
+			}
+		}
+		name := token
+		if n > 0 || missing.Len() < rows.Len() {
+			name = fmt.Sprintf("%s rest %d", token, n)
+		}
+		if err := r.deps.Ledger.Insert(ctx, name, missing); err != nil || !b.Replay {
 			return err
 		}
-		if missing.Len() == 0 {
-			return nil
-		}
-		if missing.Len() < rows.Len() {
-			token, rows = token+" rest", missing
-		}
 	}
-	return r.deps.Ledger.Insert(ctx, token, rows)
+	return fmt.Errorf("%d rows of %s were sent %d times, and are not in the ledger", missing.Len(), token, restsMax)
 }
 
 // tokenOf names rows by their records. The time tells a topic from one that was

@@ -55,7 +55,7 @@ func (s *sky) fault() ledgertest.Fault {
 	if s.rng.Int64N(100) >= s.share.Load() {
 		return ledgertest.None
 	}
-	return ledgertest.Fault(1 + s.rng.IntN(3))
+	return ledgertest.Fault(1 + s.rng.IntN(4))
 }
 
 // Goal: each record of a region's streams is in the ledger once, and each of its

@@ -16,10 +16,11 @@ import (
 type Fault int
 
 const (
-	None  Fault = iota
-	Lost        // an error, and nothing is there
-	Ghost       // an error, and all is there
-	Torn        // an error, and only the rows of the first day are there
+	None   Fault = iota
+	Lost         // an error, and nothing is there
+	Ghost        // an error, and all is there
+	Torn         // an error, and only the rows of the first day are there
+	Hollow       // an error, and nothing is there but the token, as after a kill
 )
 
 // ErrFault is the weather's.
@@ -47,7 +48,7 @@ func (f *Fake) Insert(ctx context.Context, token string, rows ledger.Rows) error
 		return err
 	}
 	if fault != Lost {
-		f.land(token, rows, fault == Torn)
+		f.land(token, rows, fault)
 	}
 	if err := f.wait(ctx); err != nil {
 		return err
@@ -58,7 +59,7 @@ func (f *Fake) Insert(ctx context.Context, token string, rows ledger.Rows) error
 	return nil
 }
 
-func (f *Fake) land(token string, rows ledger.Rows, torn bool) {
+func (f *Fake) land(token string, rows ledger.Rows, fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.tables == nil {
@@ -75,7 +76,7 @@ func (f *Fake) land(token string, rows ledger.Rows, torn bool) {
 		if first < 0 {
 			first = day
 		}
-		if torn && day != first {
+		if fault == Torn && day != first {
 			continue
 		}
 		part := rows.Only(func(o ledger.Origin) bool { return dayOf(o) == day })
@@ -84,8 +85,11 @@ func (f *Fake) land(token string, rows ledger.Rows, torn bool) {
 			name = fmt.Sprintf("%#v", part)
 		}
 		name = fmt.Sprintf("%s %d %s", rows.Table(), day, name)
-		if !f.tokens[name] {
-			f.tokens[name] = true
+		if f.tokens[name] {
+			continue
+		}
+		f.tokens[name] = true
+		if fault != Hollow {
 			f.tables[rows.Table()] = append(f.tables[rows.Table()], part)
 		}
 	}
