@@ -553,7 +553,10 @@ type BackupQueued struct {
 	Cancel        bool                   `protobuf:"varint,6,opt,name=cancel,proto3" json:"cancel,omitempty"`
 	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	SinceMs       int64                  `protobuf:"varint,9,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
-	Traceparent   string                 `protobuf:"bytes,10,opt,name=traceparent,proto3" json:"traceparent,omitempty"` // as the intake had it; Run carries it on
+	Traceparent   string                 `protobuf:"bytes,10,opt,name=traceparent,proto3" json:"traceparent,omitempty"`   // as the intake had it; Run carries it on
+	Policy        string                 `protobuf:"bytes,11,opt,name=policy,proto3" json:"policy,omitempty"`             // that it is due by; empty: it was asked for
+	DueMs         int64                  `protobuf:"varint,12,opt,name=due_ms,json=dueMs,proto3" json:"due_ms,omitempty"` // when the policy wanted it begun, before jitter and blackouts
+	RpoMs         int64                  `protobuf:"varint,13,opt,name=rpo_ms,json=rpoMs,proto3" json:"rpo_ms,omitempty"` // how old the last point may grow by the policy; of a calendar: from this due to the next; 0: no promise
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -649,6 +652,27 @@ func (x *BackupQueued) GetTraceparent() string {
 		return x.Traceparent
 	}
 	return ""
+}
+
+func (x *BackupQueued) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *BackupQueued) GetDueMs() int64 {
+	if x != nil {
+		return x.DueMs
+	}
+	return 0
+}
+
+func (x *BackupQueued) GetRpoMs() int64 {
+	if x != nil {
+		return x.RpoMs
+	}
+	return 0
 }
 
 // MachineTended is the scheduler's memory of one machine.
@@ -1768,7 +1792,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\rper_datastore\x18\a \x01(\rR\fperDatastore\x12 \n" +
 	"\vconnections\x18\b \x01(\rR\vconnections\x12 \n" +
 	"\fcheck_one_in\x18\t \x01(\rR\n" +
-	"checkOneIn\"\xb5\x02\n" +
+	"checkOneIn\"\xfb\x02\n" +
 	"\fBackupQueued\x12\"\n" +
 	"\x03job\x18\x01 \x01(\v2\x10.holdfast.v1.JobR\x03job\x12\x16\n" +
 	"\x06backup\x18\x02 \x01(\fR\x06backup\x12\x16\n" +
@@ -1779,7 +1803,10 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x12\x19\n" +
 	"\bsince_ms\x18\t \x01(\x03R\asinceMs\x12 \n" +
 	"\vtraceparent\x18\n" +
-	" \x01(\tR\vtraceparentJ\x04\b\a\x10\b\"\xc4\x02\n" +
+	" \x01(\tR\vtraceparent\x12\x16\n" +
+	"\x06policy\x18\v \x01(\tR\x06policy\x12\x15\n" +
+	"\x06due_ms\x18\f \x01(\x03R\x05dueMs\x12\x15\n" +
+	"\x06rpo_ms\x18\r \x01(\x03R\x05rpoMsJ\x04\b\a\x10\b\"\xc4\x02\n" +
 	"\rMachineTended\x12.\n" +
 	"\amachine\x18\x01 \x01(\v2\x14.holdfast.v1.MachineR\amachine\x12\x1e\n" +
 	"\vnext_due_ms\x18\x02 \x01(\x03R\tnextDueMs\x12&\n" +
