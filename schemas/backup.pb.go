@@ -185,7 +185,7 @@ func (x OpenRun_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OpenRun_State.Descriptor instead.
 func (OpenRun_State) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{5, 0}
+	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{6, 0}
 }
 
 type BackupLeased_Verb int32
@@ -243,7 +243,7 @@ func (x BackupLeased_Verb) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BackupLeased_Verb.Descriptor instead.
 func (BackupLeased_Verb) EnumDescriptor() ([]byte, []int) {
-	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{6, 0}
+	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // MachineFound is a row of machines.found: one machine of a source's inventory,
@@ -682,11 +682,13 @@ type MachineTended struct {
 	NextDueMs     int64                  `protobuf:"varint,2,opt,name=next_due_ms,json=nextDueMs,proto3" json:"next_due_ms,omitempty"`
 	Last          *Point                 `protobuf:"bytes,3,opt,name=last,proto3" json:"last,omitempty"` // at most 64 KiB
 	Open          *OpenRun               `protobuf:"bytes,4,opt,name=open,proto3" json:"open,omitempty"`
-	Pending       []*BackupQueued        `protobuf:"bytes,5,rep,name=pending,proto3" json:"pending,omitempty"`   // at most 16
-	Done          [][]byte               `protobuf:"bytes,6,rep,name=done,proto3" json:"done,omitempty"`         // the last 16 backup ids
-	Fails         uint32                 `protobuf:"varint,7,opt,name=fails,proto3" json:"fails,omitempty"`      // since the last completed
-	Writer        []byte                 `protobuf:"bytes,8,opt,name=writer,proto3" json:"writer,omitempty"`     // of this row: a room knows its own, and overwrites what a dead one says later
-	Distrust      []byte                 `protobuf:"bytes,9,opt,name=distrust,proto3" json:"distrust,omitempty"` // the backup that found its change tracking lying; empty: none, or one since found it true
+	Pending       []*BackupQueued        `protobuf:"bytes,5,rep,name=pending,proto3" json:"pending,omitempty"`                  // at most 16
+	Done          [][]byte               `protobuf:"bytes,6,rep,name=done,proto3" json:"done,omitempty"`                        // the last 16 backup ids
+	Fails         uint32                 `protobuf:"varint,7,opt,name=fails,proto3" json:"fails,omitempty"`                     // since the last completed
+	Writer        []byte                 `protobuf:"bytes,8,opt,name=writer,proto3" json:"writer,omitempty"`                    // of this row: a room knows its own, and overwrites what a dead one says later
+	Distrust      []byte                 `protobuf:"bytes,9,opt,name=distrust,proto3" json:"distrust,omitempty"`                // the backup that found its change tracking lying; empty: none, or one since found it true
+	Policies      []*PolicyDue           `protobuf:"bytes,16,rep,name=policies,proto3" json:"policies,omitempty"`               // by name; at most 16
+	PointMs       int64                  `protobuf:"varint,17,opt,name=point_ms,json=pointMs,proto3" json:"point_ms,omitempty"` // the moment that the last completed backup shows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -784,6 +786,90 @@ func (x *MachineTended) GetDistrust() []byte {
 	return nil
 }
 
+func (x *MachineTended) GetPolicies() []*PolicyDue {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *MachineTended) GetPointMs() int64 {
+	if x != nil {
+		return x.PointMs
+	}
+	return 0
+}
+
+// PolicyDue is when a policy wants a machine next. It stands in one row with the
+// order that it led to, so that no crash runs a due twice or leaves one out.
+type PolicyDue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Policy        string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	DueMs         int64                  `protobuf:"varint,2,opt,name=due_ms,json=dueMs,proto3" json:"due_ms,omitempty"`                     // of a calendar: the next time that was not ordered; of an RPO: when the last point grows too old
+	When          []byte                 `protobuf:"bytes,3,opt,name=when,proto3" json:"when,omitempty"`                                     // digest of the policy's times: with others the due is made anew
+	NotBeforeMs   int64                  `protobuf:"varint,4,opt,name=not_before_ms,json=notBeforeMs,proto3" json:"not_before_ms,omitempty"` // of an RPO: not tried again before; 0: at once
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyDue) Reset() {
+	*x = PolicyDue{}
+	mi := &file_holdfast_v1_backup_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyDue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyDue) ProtoMessage() {}
+
+func (x *PolicyDue) ProtoReflect() protoreflect.Message {
+	mi := &file_holdfast_v1_backup_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyDue.ProtoReflect.Descriptor instead.
+func (*PolicyDue) Descriptor() ([]byte, []int) {
+	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PolicyDue) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *PolicyDue) GetDueMs() int64 {
+	if x != nil {
+		return x.DueMs
+	}
+	return 0
+}
+
+func (x *PolicyDue) GetWhen() []byte {
+	if x != nil {
+		return x.When
+	}
+	return nil
+}
+
+func (x *PolicyDue) GetNotBeforeMs() int64 {
+	if x != nil {
+		return x.NotBeforeMs
+	}
+	return 0
+}
+
 // OpenRun is a backup from its grant to the day its slots are free.
 type OpenRun struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -811,7 +897,7 @@ type OpenRun struct {
 
 func (x *OpenRun) Reset() {
 	*x = OpenRun{}
-	mi := &file_holdfast_v1_backup_proto_msgTypes[5]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +909,7 @@ func (x *OpenRun) String() string {
 func (*OpenRun) ProtoMessage() {}
 
 func (x *OpenRun) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_backup_proto_msgTypes[5]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +922,7 @@ func (x *OpenRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRun.ProtoReflect.Descriptor instead.
 func (*OpenRun) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{5}
+	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *OpenRun) GetRun() *Run {
@@ -982,13 +1068,14 @@ type BackupLeased struct {
 	LeasedMs      int64                  `protobuf:"varint,12,opt,name=leased_ms,json=leasedMs,proto3" json:"leased_ms,omitempty"` // first lease of the backup
 	Waiting       string                 `protobuf:"bytes,13,opt,name=waiting,proto3" json:"waiting,omitempty"`                    // queued: for what
 	Check         string                 `protobuf:"bytes,14,opt,name=check,proto3" json:"check,omitempty"`                        // leased: why all is read and compared with what change tracking claims; empty: it is not
+	Policy        string                 `protobuf:"bytes,16,opt,name=policy,proto3" json:"policy,omitempty"`                      // that it is due by; empty: it was asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BackupLeased) Reset() {
 	*x = BackupLeased{}
-	mi := &file_holdfast_v1_backup_proto_msgTypes[6]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1087,7 @@ func (x *BackupLeased) String() string {
 func (*BackupLeased) ProtoMessage() {}
 
 func (x *BackupLeased) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_backup_proto_msgTypes[6]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1100,7 @@ func (x *BackupLeased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupLeased.ProtoReflect.Descriptor instead.
 func (*BackupLeased) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{6}
+	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BackupLeased) GetRun() *Run {
@@ -1114,6 +1201,13 @@ func (x *BackupLeased) GetCheck() string {
 	return ""
 }
 
+func (x *BackupLeased) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
 // BackupFaulted tells the auditor that a record of this run is lost or bad.
 type BackupFaulted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1131,7 +1225,7 @@ type BackupFaulted struct {
 
 func (x *BackupFaulted) Reset() {
 	*x = BackupFaulted{}
-	mi := &file_holdfast_v1_backup_proto_msgTypes[7]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1237,7 @@ func (x *BackupFaulted) String() string {
 func (*BackupFaulted) ProtoMessage() {}
 
 func (x *BackupFaulted) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_backup_proto_msgTypes[7]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1250,7 @@ func (x *BackupFaulted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupFaulted.ProtoReflect.Descriptor instead.
 func (*BackupFaulted) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{7}
+	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BackupFaulted) GetRun() *Run {
@@ -1232,7 +1326,7 @@ type BackupJudged struct {
 
 func (x *BackupJudged) Reset() {
 	*x = BackupJudged{}
-	mi := &file_holdfast_v1_backup_proto_msgTypes[8]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1338,7 @@ func (x *BackupJudged) String() string {
 func (*BackupJudged) ProtoMessage() {}
 
 func (x *BackupJudged) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_backup_proto_msgTypes[8]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1351,7 @@ func (x *BackupJudged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupJudged.ProtoReflect.Descriptor instead.
 func (*BackupJudged) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{8}
+	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BackupJudged) GetRun() *Run {
@@ -1340,7 +1434,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_holdfast_v1_backup_proto_msgTypes[9]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1446,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_backup_proto_msgTypes[9]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1459,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{9}
+	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Progress) GetReadBytes() uint64 {
@@ -1393,7 +1487,7 @@ type AttemptFailed struct {
 
 func (x *AttemptFailed) Reset() {
 	*x = AttemptFailed{}
-	mi := &file_holdfast_v1_backup_proto_msgTypes[10]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1405,7 +1499,7 @@ func (x *AttemptFailed) String() string {
 func (*AttemptFailed) ProtoMessage() {}
 
 func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_backup_proto_msgTypes[10]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1418,7 +1512,7 @@ func (x *AttemptFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptFailed.ProtoReflect.Descriptor instead.
 func (*AttemptFailed) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{10}
+	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AttemptFailed) GetCode() string {
@@ -1463,13 +1557,14 @@ type Verdict struct {
 	SnapshotMs    int64                  `protobuf:"varint,16,opt,name=snapshot_ms,json=snapshotMs,proto3" json:"snapshot_ms,omitempty"`
 	FullReason    string                 `protobuf:"bytes,17,opt,name=full_reason,json=fullReason,proto3" json:"full_reason,omitempty"` // why all was read
 	Told          bool                   `protobuf:"varint,18,opt,name=told,proto3" json:"told,omitempty"`
+	Policy        string                 `protobuf:"bytes,19,opt,name=policy,proto3" json:"policy,omitempty"` // that it was due by; empty: it was asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_holdfast_v1_backup_proto_msgTypes[11]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1576,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_backup_proto_msgTypes[11]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1589,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{11}
+	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Verdict) GetRun() *Run {
@@ -1623,6 +1718,13 @@ func (x *Verdict) GetTold() bool {
 	return false
 }
 
+func (x *Verdict) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
 // Totals of a backup, over all files. bytes = fresh + known + zero + inherited.
 type Totals struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -1644,7 +1746,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_holdfast_v1_backup_proto_msgTypes[12]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1656,7 +1758,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_holdfast_v1_backup_proto_msgTypes[12]
+	mi := &file_holdfast_v1_backup_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1669,7 +1771,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{12}
+	return file_holdfast_v1_backup_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Totals) GetBytes() uint64 {
@@ -1806,7 +1908,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	" \x01(\tR\vtraceparent\x12\x16\n" +
 	"\x06policy\x18\v \x01(\tR\x06policy\x12\x15\n" +
 	"\x06due_ms\x18\f \x01(\x03R\x05dueMs\x12\x15\n" +
-	"\x06rpo_ms\x18\r \x01(\x03R\x05rpoMsJ\x04\b\a\x10\b\"\xc4\x02\n" +
+	"\x06rpo_ms\x18\r \x01(\x03R\x05rpoMsJ\x04\b\a\x10\b\"\x93\x03\n" +
 	"\rMachineTended\x12.\n" +
 	"\amachine\x18\x01 \x01(\v2\x14.holdfast.v1.MachineR\amachine\x12\x1e\n" +
 	"\vnext_due_ms\x18\x02 \x01(\x03R\tnextDueMs\x12&\n" +
@@ -1816,7 +1918,14 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\x04done\x18\x06 \x03(\fR\x04done\x12\x14\n" +
 	"\x05fails\x18\a \x01(\rR\x05fails\x12\x16\n" +
 	"\x06writer\x18\b \x01(\fR\x06writer\x12\x1a\n" +
-	"\bdistrust\x18\t \x01(\fR\bdistrust\"\xe2\x05\n" +
+	"\bdistrust\x18\t \x01(\fR\bdistrust\x122\n" +
+	"\bpolicies\x18\x10 \x03(\v2\x16.holdfast.v1.PolicyDueR\bpolicies\x12\x19\n" +
+	"\bpoint_ms\x18\x11 \x01(\x03R\apointMs\"r\n" +
+	"\tPolicyDue\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x15\n" +
+	"\x06due_ms\x18\x02 \x01(\x03R\x05dueMs\x12\x12\n" +
+	"\x04when\x18\x03 \x01(\fR\x04when\x12\"\n" +
+	"\rnot_before_ms\x18\x04 \x01(\x03R\vnotBeforeMs\"\xe2\x05\n" +
 	"\aOpenRun\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12/\n" +
 	"\x05order\x18\x02 \x01(\v2\x19.holdfast.v1.BackupQueuedR\x05order\x12&\n" +
@@ -1848,7 +1957,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\fSTATE_LEASED\x10\x01\x12\x11\n" +
 	"\rSTATE_BACKOFF\x10\x02\x12\x13\n" +
 	"\x0fSTATE_WITHDRAWN\x10\x03\x12\x10\n" +
-	"\fSTATE_JUDGED\x10\x04J\x04\b\v\x10\f\"\xf0\x04\n" +
+	"\fSTATE_JUDGED\x10\x04J\x04\b\v\x10\f\"\x88\x05\n" +
 	"\fBackupLeased\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x122\n" +
 	"\x04verb\x18\x02 \x01(\x0e2\x1e.holdfast.v1.BackupLeased.VerbR\x04verb\x12+\n" +
@@ -1864,7 +1973,8 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\bsince_ms\x18\v \x01(\x03R\asinceMs\x12\x1b\n" +
 	"\tleased_ms\x18\f \x01(\x03R\bleasedMs\x12\x18\n" +
 	"\awaiting\x18\r \x01(\tR\awaiting\x12\x14\n" +
-	"\x05check\x18\x0e \x01(\tR\x05check\"t\n" +
+	"\x05check\x18\x0e \x01(\tR\x05check\x12\x16\n" +
+	"\x06policy\x18\x10 \x01(\tR\x06policy\"t\n" +
 	"\x04Verb\x12\x14\n" +
 	"\x10VERB_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vVERB_QUEUED\x10\x01\x12\x0f\n" +
@@ -1897,7 +2007,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\rAttemptFailed\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1c\n" +
-	"\tpermanent\x18\x03 \x01(\bR\tpermanent\"\xf7\x04\n" +
+	"\tpermanent\x18\x03 \x01(\bR\tpermanent\"\x8f\x05\n" +
 	"\aVerdict\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12\"\n" +
 	"\x03job\x18\x02 \x01(\v2\x10.holdfast.v1.JobR\x03job\x12\x16\n" +
@@ -1922,7 +2032,8 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"snapshotMs\x12\x1f\n" +
 	"\vfull_reason\x18\x11 \x01(\tR\n" +
 	"fullReason\x12\x12\n" +
-	"\x04told\x18\x12 \x01(\bR\x04told\"\xf6\x02\n" +
+	"\x04told\x18\x12 \x01(\bR\x04told\x12\x16\n" +
+	"\x06policy\x18\x13 \x01(\tR\x06policy\"\xf6\x02\n" +
 	"\x06Totals\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\x12\x1d\n" +
 	"\n" +
@@ -1968,7 +2079,7 @@ func file_holdfast_v1_backup_proto_rawDescGZIP() []byte {
 }
 
 var file_holdfast_v1_backup_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_holdfast_v1_backup_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_holdfast_v1_backup_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_holdfast_v1_backup_proto_goTypes = []any{
 	(Status)(0),            // 0: holdfast.v1.Status
 	(Consistency)(0),       // 1: holdfast.v1.Consistency
@@ -1979,61 +2090,63 @@ var file_holdfast_v1_backup_proto_goTypes = []any{
 	(*SourceFound)(nil),    // 6: holdfast.v1.SourceFound
 	(*BackupQueued)(nil),   // 7: holdfast.v1.BackupQueued
 	(*MachineTended)(nil),  // 8: holdfast.v1.MachineTended
-	(*OpenRun)(nil),        // 9: holdfast.v1.OpenRun
-	(*BackupLeased)(nil),   // 10: holdfast.v1.BackupLeased
-	(*BackupFaulted)(nil),  // 11: holdfast.v1.BackupFaulted
-	(*BackupJudged)(nil),   // 12: holdfast.v1.BackupJudged
-	(*Progress)(nil),       // 13: holdfast.v1.Progress
-	(*AttemptFailed)(nil),  // 14: holdfast.v1.AttemptFailed
-	(*Verdict)(nil),        // 15: holdfast.v1.Verdict
-	(*Totals)(nil),         // 16: holdfast.v1.Totals
-	(*Machine)(nil),        // 17: holdfast.v1.Machine
-	(*Job)(nil),            // 18: holdfast.v1.Job
-	(*Options)(nil),        // 19: holdfast.v1.Options
-	(*Point)(nil),          // 20: holdfast.v1.Point
-	(*Run)(nil),            // 21: holdfast.v1.Run
+	(*PolicyDue)(nil),      // 9: holdfast.v1.PolicyDue
+	(*OpenRun)(nil),        // 10: holdfast.v1.OpenRun
+	(*BackupLeased)(nil),   // 11: holdfast.v1.BackupLeased
+	(*BackupFaulted)(nil),  // 12: holdfast.v1.BackupFaulted
+	(*BackupJudged)(nil),   // 13: holdfast.v1.BackupJudged
+	(*Progress)(nil),       // 14: holdfast.v1.Progress
+	(*AttemptFailed)(nil),  // 15: holdfast.v1.AttemptFailed
+	(*Verdict)(nil),        // 16: holdfast.v1.Verdict
+	(*Totals)(nil),         // 17: holdfast.v1.Totals
+	(*Machine)(nil),        // 18: holdfast.v1.Machine
+	(*Job)(nil),            // 19: holdfast.v1.Job
+	(*Options)(nil),        // 20: holdfast.v1.Options
+	(*Point)(nil),          // 21: holdfast.v1.Point
+	(*Run)(nil),            // 22: holdfast.v1.Run
 }
 var file_holdfast_v1_backup_proto_depIdxs = []int32{
-	17, // 0: holdfast.v1.MachineFound.machine:type_name -> holdfast.v1.Machine
+	18, // 0: holdfast.v1.MachineFound.machine:type_name -> holdfast.v1.Machine
 	5,  // 1: holdfast.v1.MachineFound.disks:type_name -> holdfast.v1.FoundDisk
 	6,  // 2: holdfast.v1.MachineFound.source:type_name -> holdfast.v1.SourceFound
-	18, // 3: holdfast.v1.BackupQueued.job:type_name -> holdfast.v1.Job
-	17, // 4: holdfast.v1.BackupQueued.machine:type_name -> holdfast.v1.Machine
-	19, // 5: holdfast.v1.BackupQueued.options:type_name -> holdfast.v1.Options
-	17, // 6: holdfast.v1.MachineTended.machine:type_name -> holdfast.v1.Machine
-	20, // 7: holdfast.v1.MachineTended.last:type_name -> holdfast.v1.Point
-	9,  // 8: holdfast.v1.MachineTended.open:type_name -> holdfast.v1.OpenRun
+	19, // 3: holdfast.v1.BackupQueued.job:type_name -> holdfast.v1.Job
+	18, // 4: holdfast.v1.BackupQueued.machine:type_name -> holdfast.v1.Machine
+	20, // 5: holdfast.v1.BackupQueued.options:type_name -> holdfast.v1.Options
+	18, // 6: holdfast.v1.MachineTended.machine:type_name -> holdfast.v1.Machine
+	21, // 7: holdfast.v1.MachineTended.last:type_name -> holdfast.v1.Point
+	10, // 8: holdfast.v1.MachineTended.open:type_name -> holdfast.v1.OpenRun
 	7,  // 9: holdfast.v1.MachineTended.pending:type_name -> holdfast.v1.BackupQueued
-	21, // 10: holdfast.v1.OpenRun.run:type_name -> holdfast.v1.Run
-	7,  // 11: holdfast.v1.OpenRun.order:type_name -> holdfast.v1.BackupQueued
-	20, // 12: holdfast.v1.OpenRun.base:type_name -> holdfast.v1.Point
-	2,  // 13: holdfast.v1.OpenRun.state:type_name -> holdfast.v1.OpenRun.State
-	0,  // 14: holdfast.v1.OpenRun.status:type_name -> holdfast.v1.Status
-	21, // 15: holdfast.v1.BackupLeased.run:type_name -> holdfast.v1.Run
-	3,  // 16: holdfast.v1.BackupLeased.verb:type_name -> holdfast.v1.BackupLeased.Verb
-	0,  // 17: holdfast.v1.BackupLeased.status:type_name -> holdfast.v1.Status
-	18, // 18: holdfast.v1.BackupLeased.job:type_name -> holdfast.v1.Job
-	17, // 19: holdfast.v1.BackupLeased.machine:type_name -> holdfast.v1.Machine
-	19, // 20: holdfast.v1.BackupLeased.options:type_name -> holdfast.v1.Options
-	20, // 21: holdfast.v1.BackupLeased.base:type_name -> holdfast.v1.Point
-	21, // 22: holdfast.v1.BackupFaulted.run:type_name -> holdfast.v1.Run
-	21, // 23: holdfast.v1.BackupJudged.run:type_name -> holdfast.v1.Run
-	17, // 24: holdfast.v1.BackupJudged.machine:type_name -> holdfast.v1.Machine
-	13, // 25: holdfast.v1.BackupJudged.progress:type_name -> holdfast.v1.Progress
-	14, // 26: holdfast.v1.BackupJudged.attempt_failed:type_name -> holdfast.v1.AttemptFailed
-	15, // 27: holdfast.v1.BackupJudged.verdict:type_name -> holdfast.v1.Verdict
-	21, // 28: holdfast.v1.Verdict.run:type_name -> holdfast.v1.Run
-	18, // 29: holdfast.v1.Verdict.job:type_name -> holdfast.v1.Job
-	17, // 30: holdfast.v1.Verdict.machine:type_name -> holdfast.v1.Machine
-	0,  // 31: holdfast.v1.Verdict.status:type_name -> holdfast.v1.Status
-	20, // 32: holdfast.v1.Verdict.point:type_name -> holdfast.v1.Point
-	1,  // 33: holdfast.v1.Verdict.consistency:type_name -> holdfast.v1.Consistency
-	16, // 34: holdfast.v1.Verdict.totals:type_name -> holdfast.v1.Totals
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	9,  // 10: holdfast.v1.MachineTended.policies:type_name -> holdfast.v1.PolicyDue
+	22, // 11: holdfast.v1.OpenRun.run:type_name -> holdfast.v1.Run
+	7,  // 12: holdfast.v1.OpenRun.order:type_name -> holdfast.v1.BackupQueued
+	21, // 13: holdfast.v1.OpenRun.base:type_name -> holdfast.v1.Point
+	2,  // 14: holdfast.v1.OpenRun.state:type_name -> holdfast.v1.OpenRun.State
+	0,  // 15: holdfast.v1.OpenRun.status:type_name -> holdfast.v1.Status
+	22, // 16: holdfast.v1.BackupLeased.run:type_name -> holdfast.v1.Run
+	3,  // 17: holdfast.v1.BackupLeased.verb:type_name -> holdfast.v1.BackupLeased.Verb
+	0,  // 18: holdfast.v1.BackupLeased.status:type_name -> holdfast.v1.Status
+	19, // 19: holdfast.v1.BackupLeased.job:type_name -> holdfast.v1.Job
+	18, // 20: holdfast.v1.BackupLeased.machine:type_name -> holdfast.v1.Machine
+	20, // 21: holdfast.v1.BackupLeased.options:type_name -> holdfast.v1.Options
+	21, // 22: holdfast.v1.BackupLeased.base:type_name -> holdfast.v1.Point
+	22, // 23: holdfast.v1.BackupFaulted.run:type_name -> holdfast.v1.Run
+	22, // 24: holdfast.v1.BackupJudged.run:type_name -> holdfast.v1.Run
+	18, // 25: holdfast.v1.BackupJudged.machine:type_name -> holdfast.v1.Machine
+	14, // 26: holdfast.v1.BackupJudged.progress:type_name -> holdfast.v1.Progress
+	15, // 27: holdfast.v1.BackupJudged.attempt_failed:type_name -> holdfast.v1.AttemptFailed
+	16, // 28: holdfast.v1.BackupJudged.verdict:type_name -> holdfast.v1.Verdict
+	22, // 29: holdfast.v1.Verdict.run:type_name -> holdfast.v1.Run
+	19, // 30: holdfast.v1.Verdict.job:type_name -> holdfast.v1.Job
+	18, // 31: holdfast.v1.Verdict.machine:type_name -> holdfast.v1.Machine
+	0,  // 32: holdfast.v1.Verdict.status:type_name -> holdfast.v1.Status
+	21, // 33: holdfast.v1.Verdict.point:type_name -> holdfast.v1.Point
+	1,  // 34: holdfast.v1.Verdict.consistency:type_name -> holdfast.v1.Consistency
+	17, // 35: holdfast.v1.Verdict.totals:type_name -> holdfast.v1.Totals
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_holdfast_v1_backup_proto_init() }
@@ -2042,7 +2155,7 @@ func file_holdfast_v1_backup_proto_init() {
 		return
 	}
 	file_holdfast_v1_run_proto_init()
-	file_holdfast_v1_backup_proto_msgTypes[8].OneofWrappers = []any{
+	file_holdfast_v1_backup_proto_msgTypes[9].OneofWrappers = []any{
 		(*BackupJudged_Progress)(nil),
 		(*BackupJudged_AttemptFailed)(nil),
 		(*BackupJudged_Verdict)(nil),
@@ -2053,7 +2166,7 @@ func file_holdfast_v1_backup_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdfast_v1_backup_proto_rawDesc), len(file_holdfast_v1_backup_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

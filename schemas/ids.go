@@ -34,6 +34,18 @@ func BackupID(job UUID, source, machine string) UUID {
 // refusal is an event of its own beside those of its job.
 func UnknownID(job UUID, name string) UUID { return hashed("unknown", job.String(), name) }
 
+// PolicyJobID is the id of the job that a policy starts at a due time, in ms since
+// 1970: of all machines that are due then.
+func PolicyJobID(policy string, dueMs int64) UUID {
+	return hashed("policy job", policy, fmt.Sprint(dueMs))
+}
+
+// DueID is the id of one machine's backup of that job. A due time is counted once,
+// whoever computes it, and however often.
+func DueID(policy, source, machine string, dueMs int64) UUID {
+	return hashed("due", policy, source, machine, fmt.Sprint(dueMs))
+}
+
 // PlaceID stands for the job of an event so bad that it has no id: the place in
 // the log is all that names it.
 func PlaceID(topic string, part int32, offset int64) UUID {

@@ -16,6 +16,8 @@ func TestIDsAreFrozen(t *testing.T) {
 		{"unknown", UnknownID(job, "web-1"), "f73f6704-a598-84e3-9f76-ff390cb3429a"},
 		{"place", PlaceID("backups.requested", 3, 7), "87584150-ac18-812c-971e-ec8ba203ae6d"},
 		{"restore", RestoreID("/nightly", "2026-11-24"), "6aa8f953-111f-8311-a088-a53a4b5c2dfe"},
+		{"policy job", PolicyJobID("gold", 1_800_000_000_000), "33c404c9-b6e5-80f0-a1b6-0678f40b1d51"},
+		{"due", DueID("gold", "vc-a", "vm-1", 1_800_000_000_000), "eb2c1f2e-4eab-84b0-9a51-886b17335d56"},
 	} {
 		if c.got.String() != c.want {
 			t.Errorf("%s: %s, want %s", c.name, c.got, c.want)

@@ -316,6 +316,7 @@ type Options struct {
 	Priority      int32                  `protobuf:"varint,3,opt,name=priority,proto3" json:"priority,omitempty"`                               // higher goes first
 	ExcludedDisks []string               `protobuf:"bytes,4,rep,name=excluded_disks,json=excludedDisks,proto3" json:"excluded_disks,omitempty"` // names or globs of files
 	NotAfterMs    int64                  `protobuf:"varint,5,opt,name=not_after_ms,json=notAfterMs,proto3" json:"not_after_ms,omitempty"`       // Unix; not begun later than this
+	WindowMs      int64                  `protobuf:"varint,6,opt,name=window_ms,json=windowMs,proto3" json:"window_ms,omitempty"`               // promised from lease to done; 0: what the house promises
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -381,6 +382,13 @@ func (x *Options) GetExcludedDisks() []string {
 func (x *Options) GetNotAfterMs() int64 {
 	if x != nil {
 		return x.NotAfterMs
+	}
+	return 0
+}
+
+func (x *Options) GetWindowMs() int64 {
+	if x != nil {
+		return x.WindowMs
 	}
 	return 0
 }
@@ -671,14 +679,15 @@ const file_holdfast_v1_run_proto_rawDesc = "" +
 	"\aMachine\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"\xcc\x02\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"\xe9\x02\n" +
 	"\aOptions\x12-\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x19.holdfast.v1.Options.ModeR\x04mode\x126\n" +
 	"\aquiesce\x18\x02 \x01(\x0e2\x1c.holdfast.v1.Options.QuiesceR\aquiesce\x12\x1a\n" +
 	"\bpriority\x18\x03 \x01(\x05R\bpriority\x12%\n" +
 	"\x0eexcluded_disks\x18\x04 \x03(\tR\rexcludedDisks\x12 \n" +
 	"\fnot_after_ms\x18\x05 \x01(\x03R\n" +
-	"notAfterMs\"+\n" +
+	"notAfterMs\x12\x1b\n" +
+	"\twindow_ms\x18\x06 \x01(\x03R\bwindowMs\"+\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tMODE_FULL\x10\x01\"H\n" +
