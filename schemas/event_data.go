@@ -165,9 +165,23 @@ func oneOf(f reflect.StructField, v json.RawMessage, path string) error {
 			words = append(words, w)
 		}
 	}
-	var s string
-	if len(words) == 0 || json.Unmarshal(v, &s) != nil || slices.Contains(words, s) {
+	if len(words) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s%q is none of %s%s", at(path), s, strings.Join(words, ", "), near(s, words))
+	said := map[string]string{}
+	var s string
+	var list []string
+	if json.Unmarshal(v, &s) == nil {
+		said[path] = s
+	} else if json.Unmarshal(v, &list) == nil {
+		for i, s := range list {
+			said[fmt.Sprintf("%s[%d]", path, i)] = s
+		}
+	}
+	for _, where := range slices.Sorted(maps.Keys(said)) {
+		if s := said[where]; !slices.Contains(words, s) {
+			return fmt.Errorf("%s%q is none of %s%s", at(where), s, strings.Join(words, ", "), near(s, words))
+		}
+	}
+	return nil
 }

@@ -120,6 +120,14 @@ func TestBadData(t *testing.T) {
 			t.Errorf("%s: got %v, want … %s …", data, err, want)
 		}
 	}
+	if _, err := ReadData[PolicyDeclared](Event{Type: TypePolicyDeclared, Data: []byte(`{"name":"a","blackout":[{"days":["mon","tues"],"from":"1","to":"2"}]}`)}); err == nil ||
+		!strings.Contains(err.Error(), `data.blackout[0].days[1]: "tues" is none of mon, tue, wed, thu, fri, sat, sun: did you mean "tue"?`) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := ReadData[PolicyDeclared](Event{Type: TypePolicyDeclared, Data: []byte(`{"name":"a","spreadMinutes":-1}`)}); err == nil ||
+		!strings.Contains(err.Error(), "data.spreadMinutes: want a whole number of type uint32, have -1") {
+		t.Errorf("got %v", err)
+	}
 	if _, err := ReadData[RestoreRequested](Event{Type: TypeRestoreRequested, Data: []byte(`{"point":"p","destination":{"networks":{"a":7}}}`)}); err == nil ||
 		!strings.Contains(err.Error(), "data.destination.networks") {
 		t.Errorf("got %v", err)

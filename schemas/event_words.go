@@ -57,6 +57,9 @@ func shown(raw []byte) string {
 
 // wanted names what a field of type t takes.
 func wanted(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	switch {
 	case t == reflect.TypeFor[time.Time]():
 		return "a time, as 2026-11-24T18:05:00Z"

@@ -83,6 +83,8 @@ func readAny(e Event, data Public) (err error) {
 		_, err = ReadData[BackupRequested](e)
 	case BackupCancel:
 		_, err = ReadData[BackupCancel](e)
+	case PolicyDeclared:
+		_, err = ReadData[PolicyDeclared](e)
 	case RestoreRequested:
 		_, err = ReadData[RestoreRequested](e)
 	case BackupCompleted:
@@ -131,14 +133,21 @@ func instance(t *testing.T, raw []byte) any {
 	return v
 }
 
-// publicComments reads the doc comments of public.go: "Type." and "Type.Field".
+// publicComments reads the doc comments of the public types: "Type." and "Type.Field".
 func publicComments(t *testing.T) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "public.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
 	comments := map[string]string{}
+	for _, name := range []string{"public.go", "public_policy.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		readComments(file, comments)
+	}
+	return comments
+}
+
+func readComments(file *ast.File, comments map[string]string) {
 	text := func(g *ast.CommentGroup) string { return strings.Join(strings.Fields(g.Text()), " ") }
 	ast.Inspect(file, func(n ast.Node) bool {
 		decl, ok := n.(*ast.GenDecl)
@@ -154,5 +163,4 @@ func publicComments(t *testing.T) map[string]string {
 		}
 		return false
 	})
-	return comments
 }
