@@ -44,6 +44,7 @@ var keepers = map[string][]string{
 	"github.com/klauspost/reedsolomon":     {"libs/shard"},
 	"github.com/klauspost/compress":        {"libs/seal", "libs/vmdk"},
 	"github.com/cockroachdb/pebble":        {"services/deduper", "libs/index"},
+	"github.com/robfig/cron":               {"libs/policy"},
 	"github.com/spf13/cobra":               {"services/holdfast"},
 	"github.com/diskfs/go-diskfs":          {"services/holdfast/demo"},
 	"github.com/goccy/go-yaml":             {"libs/conf"},
