@@ -18,8 +18,10 @@ const (
 var (
 	BackupsRequested = public("backups.requested", "any; the job's id keeps a cancel behind its request", "anyone", "intake",
 		"orders: back up these machines now, or cancel that job")
-	PoliciesDeclared = kept(public("policies.declared", "policy", "anyone", "scheduler, collector",
+	PoliciesDeclared = kept(public("policies.declared", "policy", "anyone", "intake",
 		"which machines are due when, and how long their points live"))
+	PoliciesTaken = kept(public("policies.taken", "policy", "intake", "intake, scheduler, collector",
+		"the last good word on each policy"))
 	MachinesFound = table[*schemas.MachineFound]("machines.found", "source", "exporter", "scheduler, intake, gateway, recorder",
 		"the inventory, and each source's limits")
 	BackupsQueued = stream[*schemas.BackupQueued]("backups.queued", "source", "intake", "scheduler",

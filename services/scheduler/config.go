@@ -24,6 +24,9 @@ type Config struct {
 	// Listing is how long the intake lets a request that means nothing yet wait
 	// for sources that were never listed: a big vCenter takes half a minute.
 	Listing time.Duration `yaml:"listing"`
+
+	// Vault is the name of the region's: policies that name another are not for it.
+	Vault string `yaml:"-"`
 }
 
 // Default holds for any size of house.

@@ -22,10 +22,14 @@ type intake struct {
 	opened    time.Time
 	listing   time.Duration
 	inventory *inventory
+	policies  map[string]takenPolicy // by name
+	region    string
+	vault     string // empty: any
 }
 
 func newIntake(c Config, env stage.Env, r *stage.Room, parts int32) *intake {
-	return &intake{room: r, now: env.Now, log: env.Log, parts: parts, opened: env.Now(), listing: c.Listing, inventory: newInventory()}
+	return &intake{room: r, now: env.Now, log: env.Log, parts: parts, opened: env.Now(), listing: c.Listing, inventory: newInventory(),
+		policies: map[string]takenPolicy{}, region: env.Region, vault: c.Vault}
 }
 
 func (i *intake) found(key []byte, row *schemas.MachineFound) { i.inventory.take(string(key), row) }

@@ -35,8 +35,11 @@ func Intake(c Config) stage.Stage {
 		return func(r *stage.Room) (*intake, error) { return newIntake(c, env, r, parts), nil }, nil
 	},
 		stage.Whole(topics.MachinesFound, (*intake).found),
+		stage.WholeRaw(topics.PoliciesTaken, (*intake).taken),
 		stage.OnRaw(topics.BackupsRequested, (*intake).requested),
+		stage.OnRaw(topics.PoliciesDeclared, (*intake).declared),
 		stage.Emits[*intake](topics.BackupsQueued.Spec),
 		stage.Emits[*intake](topics.BackupsLeased.Spec),
+		stage.Emits[*intake](topics.PoliciesTaken.Spec),
 	)
 }

@@ -104,6 +104,18 @@ func (b *Bench) Committed(t topics.Spec) map[int32]int64 {
 	return at
 }
 
+// Rewind makes the stage's next member read all of t again. None may be in the group.
+func (b *Bench) Rewind(t topics.Spec) {
+	b.T.Helper()
+	var zero kadm.Offsets
+	for p := range b.Cluster.PartitionInfos(t.In(Region)) {
+		zero.AddOffset(t.In(Region), int32(p), 0, -1)
+	}
+	if err := kadm.NewClient(b.cl).CommitAllOffsets(context.Background(), Region+"."+b.Stage.Name, zero); err != nil {
+		b.T.Fatal(err)
+	}
+}
+
 // Settled waits until the stage has committed all of the named streams, or, if
 // none is named, of all that it reads, for at most ten minutes of virtual time.
 func (b *Bench) Settled(ts ...topics.Spec) bool {

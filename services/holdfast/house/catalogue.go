@@ -83,6 +83,7 @@ func openScheduler(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Vault = p.Conf.Vault.Name
 	return []stage.Stage{scheduler.Intake(c), scheduler.Stage(c)}, nil
 }
 

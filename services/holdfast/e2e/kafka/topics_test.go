@@ -95,7 +95,7 @@ func (r *region) undeclared(name string, wide int) (said string) {
 				want["retention.ms"] = "2419200000"
 			case s.Name == topics.EpochsTurned.Name:
 				want["retention.ms"] = "-1"
-			case s.Kind == topics.Table || s.Name == topics.PoliciesDeclared.Name:
+			case s.Kind == topics.Table || s.Compacted:
 				want["retention.ms"], want["cleanup.policy"], want["max.compaction.lag.ms"], want["delete.retention.ms"] = "-1", "compact", "86400000", "86400000"
 			case s.Kind == topics.Public:
 				want["retention.ms"] = "2592000000"
