@@ -61,7 +61,9 @@ func (l *lane) gate() (open bool, turned <-chan struct{}) {
 // does, when the parcel is over, or after putMax; the place is free and the
 // parcel's bytes are dropped only when the store has really returned.
 func (l *lane) put(p *parcel, o load) error {
-	p.users.Add(1)
+	if !o.own {
+		p.users.Add(1)
+	}
 	answer := make(chan error, 1)
 	late := make(chan struct{})
 	watch := time.AfterFunc(putMax, func() {
@@ -71,7 +73,9 @@ func (l *lane) put(p *parcel, o load) error {
 	go func() {
 		err := l.w.put(p.life, l, o)
 		<-l.places
-		p.drop()
+		if !o.own {
+			p.drop()
+		}
 		if watch.Stop() && !(err != nil && p.life.Err() != nil) { // told to stop is no failure
 			l.note(err)
 		}

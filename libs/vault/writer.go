@@ -146,7 +146,7 @@ func (w *Writer) PackLent(ctx context.Context, id PackID, mapPack bool, data []b
 	p.spent = func() { set.Release(); back() }
 	for n, payload := range set.Shards {
 		h := shard.Header{Pack: id.Key(), N: uint8(n), K: uint8(w.v.K), M: uint8(w.v.M), Length: uint64(len(data))}
-		p.loads[n] = load{ShardKey(id, mapPack, uint8(n), 0), [][]byte{h.Seal(payload), payload}}
+		p.loads[n] = load{key: ShardKey(id, mapPack, uint8(n), 0), body: [][]byte{h.Seal(payload), payload}}
 	}
 	set.Shards = nil // the loads hold them now, each until it is shipped
 	if err := p.ship(ctx); err != nil {
@@ -162,7 +162,7 @@ func (w *Writer) Small(ctx context.Context, key string, body []byte) error {
 	p := w.parcel(ofSmall, w.v.Copies())
 	p.settle = func(ctx context.Context, l *lane) error { return compare(ctx, l.slot.store, key, body) }
 	for n := range p.loads {
-		p.loads[n] = load{key, [][]byte{body}}
+		p.loads[n] = load{key: key, body: [][]byte{body}}
 	}
 	if err := p.ship(ctx); err != nil {
 		return fmt.Errorf("put %s: %w", key, err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,6 +197,32 @@ func TestStragglersCount(t *testing.T) {
 			if <-landed.Done(); landed.Redundancy() != 4 || time.Since(began) > 20*time.Second {
 				t.Fatalf("done after %s with %d", time.Since(began), landed.Redundancy())
 			}
+		}
+	})
+}
+
+// Bytes that were lent go back at the quorum, though a target hangs: but for those
+// that its store was given and may still read. Each pack is 24 MiB, and 64 may wait.
+func TestLentBytesGoBackAtTheQuorum(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2, 2, 1)
+		w := r.writer(nil)
+		r.faults[3].Hang(true)
+		var back atomic.Int32
+		const n = 40
+		for range n {
+			_, err := w.PackLent(t.Context(), NewPackID(1), false, noise(1, 5000), func() { back.Add(1) })
+			r.must(err)
+		}
+		synctest.Wait()
+		if got := back.Load(); got < n-lanePlaces {
+			t.Errorf("%d of %d packs are back, and at most %d hang in the store", got, n, lanePlaces)
+		}
+		r.free()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := back.Load(); got != n {
+			t.Errorf("%d of %d packs are back in the end", got, n)
 		}
 	})
 }

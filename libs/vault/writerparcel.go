@@ -20,6 +20,7 @@ var weather = blob.Policy{First: 200 * time.Millisecond, Most: 5 * time.Second}
 type load struct {
 	key  string
 	body [][]byte
+	own  bool // the body is no longer the parcel's
 }
 
 // parcel is one object, or the shards of one pack, on its way to the targets.
@@ -61,9 +62,12 @@ func (p *parcel) ship(ctx context.Context) error {
 	for i, l := range p.w.lanes {
 		all.Go(func() {
 			defer p.w.work.Done()
-			defer p.drop()
-			p.carry(l, &p.loads[i])
-			p.loads[i] = load{}
+			o := &p.loads[i]
+			p.carry(l, o)
+			o.body = nil
+			if !o.own {
+				p.drop()
+			}
 		})
 	}
 	go func() { all.Wait(); p.end() }()
@@ -151,9 +155,7 @@ func (p *parcel) board(l *lane, o *load) bool {
 			case <-turned:
 			case <-enough:
 				enough = nil
-				for i, b := range o.body {
-					o.body[i] = bytes.Clone(b)
-				}
+				p.own(o)
 			}
 			continue
 		}
@@ -165,6 +167,19 @@ func (p *parcel) board(l *lane, o *load) bool {
 			return false
 		}
 	}
+}
+
+// own gives a load bytes of its own: whoever lent the parcel's has them back while
+// it waits.
+func (p *parcel) own(o *load) {
+	if o.own {
+		return
+	}
+	for i, b := range o.body {
+		o.body[i] = bytes.Clone(b)
+	}
+	o.own = true
+	p.drop()
 }
 
 // land is called at the quorum: what comes after is a matter of patience.
