@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/libs/blob"
+	"github.com/holdfast-backup/holdfast/libs/rate"
 )
 
 const (
@@ -37,6 +38,8 @@ type lane struct {
 	no     int
 	slot   *slot
 	places chan struct{}
+	limit  *rate.Limiter // of ours; nil: none
+	seats  chan struct{} // of who waits for it
 
 	down   bool
 	fails  int       // in a row
@@ -47,7 +50,8 @@ type lane struct {
 }
 
 func newLane(w *Writer, no int, s *slot) *lane {
-	return &lane{w: w, no: no, slot: s, places: make(chan struct{}, lanePlaces), since: w.o.Now(), good: w.o.Now(), turned: make(chan struct{})}
+	return &lane{w: w, no: no, slot: s, places: make(chan struct{}, lanePlaces), limit: w.o.Limits[s.name], seats: make(chan struct{}, seats),
+		since: w.o.Now(), good: w.o.Now(), turned: make(chan struct{})}
 }
 
 // gate is whether the breaker is closed, and what is closed when that changes.

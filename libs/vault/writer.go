@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/holdfast-backup/holdfast/libs/blob"
+	"github.com/holdfast-backup/holdfast/libs/rate"
 	"github.com/holdfast-backup/holdfast/libs/shard"
 )
 
@@ -34,6 +35,9 @@ type WriterOptions struct {
 	Region string
 	Now    func() time.Time // nil: the real one; only for Turn.Since
 	Log    *slog.Logger     // nil: slog.Default()
+	// Limits are our own of what goes to a target, by name. A target that has none
+	// is given what it takes.
+	Limits map[string]*rate.Limiter
 	// OnTurn is told of each target that goes down or comes back, of a few in
 	// order, never at once. It must not block. Nil: nobody listens; see Turns.
 	OnTurn func(Turn)

@@ -139,13 +139,21 @@ func (p *parcel) differs(l *lane, key string, err error) {
 	}
 }
 
-// board waits for a place in the lane. A load that still waits when its parcel
+// board waits until our own limit of the target lets the load pass, and then for a
+// place in the lane. A load that still waits when its parcel
 // has its quorum takes its own bytes along, so that a slow target holds up to
 // youngerPacks shards in memory and not as many packs.
 func (p *parcel) board(l *lane, o *load) bool {
 	enough := p.enough
-	for {
+	for paid := false; ; {
 		open, turned := l.gate()
+		if open && !paid {
+			var over bool
+			if paid, over = p.pay(l, o, turned); over {
+				return false
+			}
+			continue
+		}
 		if open {
 			select {
 			case l.places <- struct{}{}:
