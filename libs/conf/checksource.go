@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 func (c *Config) checkSources(say sayer) {
@@ -32,6 +33,7 @@ func (c *Config) checkSources(say sayer) {
 			say(at+".kind", "%q is not known; there are: images, vsphere", s.Kind)
 		}
 		s.checkLimits(at+".limits", say)
+		s.Bandwidth.check(at+".bandwidth", say)
 	}
 }
 
@@ -46,6 +48,14 @@ func (s *Source) checkLimits(at string, say sayer) {
 		if l.n < 0 || l.n == 0 && s.Kind == "vsphere" {
 			say(at+"."+l.key, "%d is less than one", l.n)
 		}
+	}
+	switch l := s.Limits.Latency; {
+	case l.Slow > 0 && l.Hold > l.Slow:
+		say(at+".latency.hold", "%s is above slow, %s: who reads would be slowed down for who begins anew", time.Duration(l.Hold), time.Duration(l.Slow))
+	case l.Hold > 0 && l.Hold < Duration(time.Millisecond):
+		say(at+".latency.hold", "%s is below a millisecond: no storage answers so, and nothing would be leased beside a first machine", time.Duration(l.Hold))
+	case l.Slow > 0 && l.Slow < Duration(time.Millisecond):
+		say(at+".latency.slow", "%s is below a millisecond: no storage answers so", time.Duration(l.Slow))
 	}
 }
 

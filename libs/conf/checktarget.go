@@ -28,6 +28,7 @@ func checkTargets(targets []Target, say sayer) {
 			say(at+".name", "%q is there twice", t.Name)
 		}
 		names[t.Name] = true
+		t.Bandwidth.check(at+".bandwidth", say)
 		switch t.Kind {
 		case "file":
 			t.checkFile(at, places, say)

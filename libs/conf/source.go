@@ -43,6 +43,8 @@ type Source struct {
 	// Every is how often the source is listed. Default 5m.
 	Every  Duration     `yaml:"every"`
 	Limits SourceLimits `yaml:"limits"`
+	// Bandwidth of what is read of it. Default: no limit.
+	Bandwidth Bandwidth `yaml:"bandwidth"`
 }
 
 // SourceLimits protect a source from us. The scheduler keeps them over all
@@ -62,6 +64,20 @@ type SourceLimits struct {
 	// one, until all is read; its snapshot stays longer. A vCenter bears 52 of
 	// NFC, also for other tools. Default of a vCenter 16.
 	Connections int `yaml:"connections"`
+	// Latency is how slow its storage may answer before we step back.
+	Latency SourceLatency `yaml:"latency"`
+}
+
+// SourceLatency protects those who work on the source's storage from us. What is
+// measured is a read of at most 1 MiB, by datastore where the source has some; with
+// many readers it is what they cost each other, too. As other houses have it, there
+// are two steps, and none by default: what is slow differs from house to house.
+type SourceLatency struct {
+	// Hold: while reads take longer, no new lease is granted there. Such as 20ms.
+	Hold Duration `yaml:"hold"`
+	// Slow: while they take longer, each process has fewer reads at once, down to
+	// one. Such as 30ms.
+	Slow Duration `yaml:"slow"`
 }
 
 // CheckEvery is CheckOneIn as a number: 0 is never.

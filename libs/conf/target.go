@@ -14,6 +14,10 @@ type Target struct {
 	// Path of a file target: the folder.
 	Path string `yaml:"path"`
 
+	// Bandwidth of what is put on it, of either kind. Default: no limit. What is read
+	// of a target, as for a restore, is not limited.
+	Bandwidth Bandwidth `yaml:"bandwidth"`
+
 	// URL of an s3 target's server, without the bucket: https://s3.example.org:9000.
 	// Over http each body is signed, which costs 0.6 CPU s per GB, and all can read it.
 	URL    string `yaml:"url"`
