@@ -140,7 +140,7 @@ func (l *Limiter) share() (sum float64) {
 	return sum
 }
 
-// Share says how much of the whole limit a stage of this process has, above 0 and
+// Share sets how much of the whole limit a stage of this process has, above 0 and
 // at most 1. It holds at once, for those who wait, too.
 func (l *Limiter) Share(stage string, part float64) {
 	if l == nil {

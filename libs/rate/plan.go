@@ -66,3 +66,14 @@ func (p Plan) Describe(t time.Time) string {
 	}
 	return text
 }
+
+// Lowest is the lowest limit that ever holds; 0: none does.
+func (p Plan) Lowest() (r Rate) {
+	r = p.Rate
+	for _, w := range p.Windows {
+		if r == 0 || w.rate != 0 && w.rate < r {
+			r = w.rate
+		}
+	}
+	return r
+}

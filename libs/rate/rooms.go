@@ -6,6 +6,7 @@ import "sync"
 // stage: of R rooms in all, who has r takes part × r/R, so that the sum over all
 // processes is the limit. It moves with each rebalance, in which the one lets go of
 // a room before the other takes it. Rooms that have nothing to do keep their share.
+// A nil one shares nothing.
 type Rooms struct {
 	stage  string
 	part   float64
@@ -29,6 +30,9 @@ func (r *Rooms) Open(of int32) { r.count(1, of) }
 func (r *Rooms) Close(of int32) { r.count(-1, of) }
 
 func (r *Rooms) count(change, of int32) {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.n += change

@@ -69,8 +69,15 @@ type room struct {
 }
 
 func (h *house) room(r *stage.Room) (*room, error) {
+	h.Rooms.Open(r.Of)
 	return &room{Room: r, house: h, backups: map[schemas.UUID]*backup{}, past: map[schemas.UUID]*past{}, stale: map[staleRow]bool{},
 		dropped: map[string]uint64{}, targets: map[string]*schemas.TargetTurned{}}, nil
+}
+
+// Close gives the room's share of the targets' limits back.
+func (r *room) Close() error {
+	r.Rooms.Close(r.Of)
+	return nil
 }
 
 func (r *room) onFile(in *stage.In, e *schemas.FileExported) error {

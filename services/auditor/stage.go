@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/libs/rate"
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/topics"
@@ -36,6 +37,8 @@ type Deps struct {
 	// Lied is told when a backup found that its source's change tracking claimed
 	// places unchanged that are not. May be nil.
 	Lied func(source string, places uint64)
+	// Rooms shares the targets' limits with the other auditors. May be nil.
+	Rooms *rate.Rooms
 }
 
 // Stage judges backups: it files pages, completes backups, and says how they ended.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/libs/rate"
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/staging"
 	"github.com/holdfast-backup/holdfast/libs/vault"
@@ -40,6 +41,8 @@ func Default() Config { return Config{AtOnce: 8} }
 type Deps struct {
 	Sealed *staging.Sealed
 	Writer *vault.Writer
+	// Rooms shares the targets' limits with the other uploaders. May be nil.
+	Rooms *rate.Rooms
 }
 
 // shared is what the rooms of a process have in common.
@@ -63,6 +66,7 @@ func Stage(c Config, d Deps) stage.Stage {
 		s := &shared{env: env, deps: d, parts: env.Parts(topics.ChunksStored.Spec), tokens: make(chan struct{}, c.AtOnce), bodies: newBodies(c.AtOnce), told: map[string]turned{}}
 		return func(at *stage.Room) (*room, error) {
 			s.forget()
+			d.Rooms.Open(at.Of)
 			return &room{s, at}, nil
 		}, nil
 	},

@@ -31,6 +31,12 @@ type room struct {
 	at *stage.Room
 }
 
+// Close gives the room's share of the targets' limits back.
+func (r *room) Close() error {
+	r.deps.Rooms.Close(r.at.Of)
+	return nil
+}
+
 // pack is one record under way. Two promises keep it undone: its answer, which
 // goes out at the quorum, and its stragglers. The answer rides on a promise
 // because what is not in the log must come again.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/libs/blob/blobtest"
 	"github.com/holdfast-backup/holdfast/libs/blob/mem"
+	"github.com/holdfast-backup/holdfast/libs/rate"
 	"github.com/holdfast-backup/holdfast/libs/shard"
 	"github.com/holdfast-backup/holdfast/libs/stage/stagetest"
 	"github.com/holdfast-backup/holdfast/libs/staging"
@@ -34,6 +35,7 @@ type world struct {
 	stores []*mem.Store
 	up     []*process
 	packs  []*sent
+	rooms  *rate.Rooms // of who joins
 }
 
 // process is one uploader with its own way to each target.
@@ -101,7 +103,7 @@ func (w *world) join(weather, torn float64, slow time.Duration) *process {
 	for _, f := range p.faults {
 		f.Slow(slow).Lose(weather).Ghost(weather)
 	}
-	w.b.Stage = Stage(Default(), Deps{Sealed: w.sealed, Writer: p.w})
+	w.b.Stage = Stage(Default(), Deps{Sealed: w.sealed, Writer: p.w, Rooms: w.rooms})
 	p.m = w.b.Join(torn)
 	w.up = append(w.up, p)
 	return p

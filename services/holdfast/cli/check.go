@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +13,7 @@ import (
 func (a *app) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "check",
-		Short:   "Say what is wrong with a configuration; opens nothing",
+		Short:   "Say what is wrong with a configuration, and which bandwidth holds now; opens nothing",
 		Example: "  holdfast check --config /etc/holdfast.yaml\n  holdfast check --config new.yaml -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -30,10 +31,15 @@ func (a *app) checkCommand() *cobra.Command {
 				bad[i] = f
 				rows = append(rows, []string{f.String()})
 			}
+			var now []string
 			if len(bad) == 0 {
 				a.say("%s is right", a.configPath())
+				now = house.Bandwidth(c, time.Now())
 			}
-			if err := a.table(map[string]any{"findings": append(conf.Findings{}, bad...)}, []string{"FINDING"}, rows); err != nil {
+			for _, line := range now {
+				a.say("%s", line)
+			}
+			if err := a.table(map[string]any{"findings": append(conf.Findings{}, bad...), "bandwidth": append([]string{}, now...)}, []string{"FINDING"}, rows); err != nil {
 				return err
 			}
 			if len(bad) > 0 {

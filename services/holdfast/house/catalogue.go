@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/libs/rate"
 	"github.com/holdfast-backup/holdfast/libs/seal"
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/vault"
@@ -191,7 +192,7 @@ func openUploader(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return one(uploader.Stage(c, uploader.Deps{Sealed: sealed, Writer: w})), nil
+	return one(uploader.Stage(c, uploader.Deps{Sealed: sealed, Writer: w, Rooms: rate.NewRooms("uploader", uploaderPart, p.paced().all()...)})), nil
 }
 
 func openAuditor(p *Parts) ([]stage.Stage, error) {
@@ -215,7 +216,8 @@ func openAuditor(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return one(auditor.Stage(c, auditor.Deps{Vault: v, Writer: w, Reader: r, MapKey: ring.Map, Lied: p.lied})), nil
+	return one(auditor.Stage(c, auditor.Deps{Vault: v, Writer: w, Reader: r, MapKey: ring.Map, Lied: p.lied,
+		Rooms: rate.NewRooms("auditor", auditorPart, p.paced().all()...)})), nil
 }
 
 func openRestorer(p *Parts) ([]stage.Stage, error) {

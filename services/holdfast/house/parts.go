@@ -36,12 +36,14 @@ type Parts struct {
 	private func() (*vault.Ring, error)
 	ledger  func() (*ledger.Ledger, error)
 	sources func() (map[string]source.Source, error)
+	paced   func() limiters // targets
 }
 
 // NewParts opens nothing. ctx bounds the opening of parts, not their life.
 func NewParts(ctx context.Context, c *conf.Config, log *slog.Logger) *Parts {
 	p := &Parts{Conf: c, Log: log, ctx: ctx}
 	p.targets = sync.OnceValues(func() ([]vault.Target, error) { return Targets(c) })
+	p.paced = sync.OnceValue(func() limiters { return p.limiters("target", targetPlans(c)) })
 	p.vault = sync.OnceValues(p.openVault)
 	p.writer = sync.OnceValues(p.openWriter)
 	p.staging = sync.OnceValues(func() (*staging.Share, error) {
@@ -129,7 +131,7 @@ func (p *Parts) openWriter() (*vault.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := vault.NewWriter(v, vault.WriterOptions{Region: p.Conf.Region, Log: p.Log})
+	w, err := vault.NewWriter(v, vault.WriterOptions{Region: p.Conf.Region, Log: p.Log, Limits: p.paced()})
 	if err == nil {
 		p.watchWriter(w)
 		p.ends = append(p.ends, w.Close)
