@@ -440,10 +440,11 @@ type SourceFound struct {
 	WindowBytes   uint64                 `protobuf:"varint,3,opt,name=window_bytes,json=windowBytes,proto3" json:"window_bytes,omitempty"`    // of one lease
 	ListedMs      int64                  `protobuf:"varint,4,opt,name=listed_ms,json=listedMs,proto3" json:"listed_ms,omitempty"`             // when it was last listed whole
 	Machines      uint32                 `protobuf:"varint,5,opt,name=machines,proto3" json:"machines,omitempty"`
-	PerHost       uint32                 `protobuf:"varint,6,opt,name=per_host,json=perHost,proto3" json:"per_host,omitempty"`                // snapshots open at once of machines on one host; 0: no limit
-	PerDatastore  uint32                 `protobuf:"varint,7,opt,name=per_datastore,json=perDatastore,proto3" json:"per_datastore,omitempty"` // and of machines with a disk on one datastore; 0: no limit
-	Connections   uint32                 `protobuf:"varint,8,opt,name=connections,proto3" json:"connections,omitempty"`                       // leases that read at once: each has one connection; 0: no limit
-	CheckOneIn    uint32                 `protobuf:"varint,9,opt,name=check_one_in,json=checkOneIn,proto3" json:"check_one_in,omitempty"`     // backups, compared against a full read; 0: none
+	PerHost       uint32                 `protobuf:"varint,6,opt,name=per_host,json=perHost,proto3" json:"per_host,omitempty"`                      // snapshots open at once of machines on one host; 0: no limit
+	PerDatastore  uint32                 `protobuf:"varint,7,opt,name=per_datastore,json=perDatastore,proto3" json:"per_datastore,omitempty"`       // and of machines with a disk on one datastore; 0: no limit
+	Connections   uint32                 `protobuf:"varint,8,opt,name=connections,proto3" json:"connections,omitempty"`                             // leases that read at once: each has one connection; 0: no limit
+	CheckOneIn    uint32                 `protobuf:"varint,9,opt,name=check_one_in,json=checkOneIn,proto3" json:"check_one_in,omitempty"`           // backups, compared against a full read; 0: none
+	LatencyHoldUs uint32                 `protobuf:"varint,10,opt,name=latency_hold_us,json=latencyHoldUs,proto3" json:"latency_hold_us,omitempty"` // while reads take longer, nothing is leased beside what is; 0: no limit
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -537,6 +538,13 @@ func (x *SourceFound) GetConnections() uint32 {
 func (x *SourceFound) GetCheckOneIn() uint32 {
 	if x != nil {
 		return x.CheckOneIn
+	}
+	return 0
+}
+
+func (x *SourceFound) GetLatencyHoldUs() uint32 {
+	if x != nil {
+		return x.LatencyHoldUs
 	}
 	return 0
 }
@@ -1882,7 +1890,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\tFoundDisk\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\"\xb3\x02\n" +
+	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\"\xdb\x02\n" +
 	"\vSourceFound\x12#\n" +
 	"\rsnapshots_max\x18\x01 \x01(\rR\fsnapshotsMax\x12\x1f\n" +
 	"\vshare_bytes\x18\x02 \x01(\x04R\n" +
@@ -1894,7 +1902,9 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\rper_datastore\x18\a \x01(\rR\fperDatastore\x12 \n" +
 	"\vconnections\x18\b \x01(\rR\vconnections\x12 \n" +
 	"\fcheck_one_in\x18\t \x01(\rR\n" +
-	"checkOneIn\"\xfb\x02\n" +
+	"checkOneIn\x12&\n" +
+	"\x0flatency_hold_us\x18\n" +
+	" \x01(\rR\rlatencyHoldUs\"\xfb\x02\n" +
 	"\fBackupQueued\x12\"\n" +
 	"\x03job\x18\x01 \x01(\v2\x10.holdfast.v1.JobR\x03job\x12\x16\n" +
 	"\x06backup\x18\x02 \x01(\fR\x06backup\x12\x16\n" +

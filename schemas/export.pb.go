@@ -195,6 +195,7 @@ const (
 	ExportEnded_WORD_LOST             ExportEnded_Word = 3
 	ExportEnded_WORD_SNAPSHOT_REMOVED ExportEnded_Word = 4
 	ExportEnded_WORD_DIR_REMOVED      ExportEnded_Word = 5
+	ExportEnded_WORD_READING          ExportEnded_Word = 6 // no end: bytes are read, or wait for a limit of ours
 )
 
 // Enum value maps for ExportEnded_Word.
@@ -206,6 +207,7 @@ var (
 		3: "WORD_LOST",
 		4: "WORD_SNAPSHOT_REMOVED",
 		5: "WORD_DIR_REMOVED",
+		6: "WORD_READING",
 	}
 	ExportEnded_Word_value = map[string]int32{
 		"WORD_UNSPECIFIED":      0,
@@ -214,6 +216,7 @@ var (
 		"WORD_LOST":             3,
 		"WORD_SNAPSHOT_REMOVED": 4,
 		"WORD_DIR_REMOVED":      5,
+		"WORD_READING":          6,
 	}
 )
 
@@ -1050,11 +1053,13 @@ func (x *Finished) GetDisks() uint32 {
 // ExportEnded is the exporter's answer to the scheduler. Only it frees slots.
 type ExportEnded struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"` // of READING without the attempt: who does not know the word would take it for the end of the reading
 	Machine       *Machine               `protobuf:"bytes,2,opt,name=machine,proto3" json:"machine,omitempty"`
 	Word          ExportEnded_Word       `protobuf:"varint,3,opt,name=word,proto3,enum=holdfast.v1.ExportEnded_Word" json:"word,omitempty"`
 	Permanent     bool                   `protobuf:"varint,4,opt,name=permanent,proto3" json:"permanent,omitempty"`
 	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	LatencyUs     uint32                 `protobuf:"varint,6,opt,name=latency_us,json=latencyUs,proto3" json:"latency_us,omitempty"` // READING: of a read of at most 1 MiB, since the last word; 0: none was
+	Store         string                 `protobuf:"bytes,7,opt,name=store,proto3" json:"store,omitempty"`                           // READING: where those bytes lie, where the source says so
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1120,6 +1125,20 @@ func (x *ExportEnded) GetPermanent() bool {
 func (x *ExportEnded) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *ExportEnded) GetLatencyUs() uint32 {
+	if x != nil {
+		return x.LatencyUs
+	}
+	return 0
+}
+
+func (x *ExportEnded) GetStore() string {
+	if x != nil {
+		return x.Store
 	}
 	return ""
 }
@@ -1347,20 +1366,24 @@ const file_holdfast_v1_export_proto_rawDesc = "" +
 	"\bwarnings\x18\x06 \x03(\tR\bwarnings\x12\x1f\n" +
 	"\vsnapshot_ms\x18\a \x01(\x03R\n" +
 	"snapshotMs\x12\x14\n" +
-	"\x05disks\x18\b \x01(\rR\x05disks\"\xc6\x02\n" +
+	"\x05disks\x18\b \x01(\rR\x05disks\"\x8e\x03\n" +
 	"\vExportEnded\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12.\n" +
 	"\amachine\x18\x02 \x01(\v2\x14.holdfast.v1.MachineR\amachine\x121\n" +
 	"\x04word\x18\x03 \x01(\x0e2\x1d.holdfast.v1.ExportEnded.WordR\x04word\x12\x1c\n" +
 	"\tpermanent\x18\x04 \x01(\bR\tpermanent\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"z\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"latency_us\x18\x06 \x01(\rR\tlatencyUs\x12\x14\n" +
+	"\x05store\x18\a \x01(\tR\x05store\"\x8c\x01\n" +
 	"\x04Word\x12\x14\n" +
 	"\x10WORD_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aWORD_OK\x10\x01\x12\x0f\n" +
 	"\vWORD_FAILED\x10\x02\x12\r\n" +
 	"\tWORD_LOST\x10\x03\x12\x19\n" +
 	"\x15WORD_SNAPSHOT_REMOVED\x10\x04\x12\x14\n" +
-	"\x10WORD_DIR_REMOVED\x10\x05\"h\n" +
+	"\x10WORD_DIR_REMOVED\x10\x05\x12\x10\n" +
+	"\fWORD_READING\x10\x06\"h\n" +
 	"\rExtentsClosed\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x123\n" +
 	"\aextents\x18\x02 \x03(\v2\x19.holdfast.v1.ClosedExtentR\aextents\":\n" +
