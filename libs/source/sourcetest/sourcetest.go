@@ -24,6 +24,9 @@ type World struct {
 	Set func(machine, key string, b []byte)
 	// Destroy removes a machine.
 	Destroy func(machine string)
+	// Made is what a disk of Set holds, of a source that makes its bytes itself: Set
+	// then gives a disk's size, and the next version. nil: what was set.
+	Made func(machine, key string) []byte
 	// Left lists what is left at the source of snapshots of ours.
 	Left func() []string
 
@@ -54,6 +57,15 @@ func (w World) fit(b []byte) []byte {
 		return b
 	}
 	return append(b, make([]byte, max(w.Unit-len(b), (w.Unit-len(b)%w.Unit)%w.Unit))...)
+}
+
+// set is Set, and returns what the disk holds then.
+func (w World) set(machine, key string, b []byte) []byte {
+	w.Set(machine, key, w.fit(b))
+	if w.Made == nil {
+		return w.fit(b)
+	}
+	return w.Made(machine, key)
 }
 
 // order is one for a machine of Set.
@@ -162,9 +174,7 @@ func read(t *testing.T, w World) {
 	disks := map[string][]byte{"d0": content(1, 3<<20+17), "d1": content(2, 1), "d2": {}, "d3": make([]byte, 1<<20)}
 	left := map[string][]byte{}
 	for _, key := range slices.Sorted(maps.Keys(disks)) {
-		b := w.fit(disks[key])
-		w.Set("m", key, b)
-		left[w.key("m", key)] = b
+		left[w.key("m", key)] = w.set("m", key, disks[key])
 	}
 	s := prepare(t, w, w.order("m"))
 	if id := s.ID(); id == "" || len(id) > 128 {
@@ -200,8 +210,7 @@ func read(t *testing.T, w World) {
 }
 
 func tracked(t *testing.T, w World) {
-	old := w.fit(content(1, 1<<20))
-	w.Set("m", "disk", old)
+	old := w.set("m", "disk", content(1, 1<<20))
 	o := w.order("m")
 	since := w.file(t, prepare(t, w, o), "m", "disk").ChangeID
 	end := func() {
@@ -214,7 +223,7 @@ func tracked(t *testing.T, w World) {
 	now := slices.Clone(old)
 	copy(now[300000:], make([]byte, 10000))
 	copy(now[700000:], content(4, 5000))
-	w.Set("m", "disk", now)
+	now = w.set("m", "disk", now)
 	o.Name += "-2"
 	s := prepare(t, w, o)
 	f := w.file(t, s, "m", "disk")
@@ -235,8 +244,7 @@ func tracked(t *testing.T, w World) {
 
 	// Of a disk that grew, a source tells the changes, or that it can't.
 	since, old = f.ChangeID, now
-	now = w.fit(append(slices.Clone(old), content(3, 50000)...))
-	w.Set("m", "disk", now)
+	now = w.set("m", "disk", append(slices.Clone(old), content(3, 50000)...))
 	o.Name += "-3"
 	s = prepare(t, w, o)
 	f = w.file(t, s, "m", "disk")
@@ -252,8 +260,7 @@ func tracked(t *testing.T, w World) {
 }
 
 func resume(t *testing.T, w World) {
-	want := w.fit(content(1, 1<<20))
-	w.Set("m", "disk", want)
+	want := w.set("m", "disk", content(1, 1<<20))
 	o := w.order("m")
 	s := prepare(t, w, o)
 	again, err := w.Source.Resume(t.Context(), o, s.ID())
