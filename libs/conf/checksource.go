@@ -29,8 +29,13 @@ func (c *Config) checkSources(say sayer) {
 			s.checkImages(at, say)
 		case "vsphere":
 			s.checkVSphere(at, say)
+		case "synthetic":
+			s.checkSynthetic(at, say)
 		default:
-			say(at+".kind", "%q is not known; there are: images, vsphere", s.Kind)
+			say(at+".kind", "%q is not known; there are: images, vsphere, synthetic", s.Kind)
+		}
+		if s.Synthetic != nil && s.Kind != "synthetic" {
+			say(at+".synthetic", "is not of a source of kind %s", s.Kind)
 		}
 		s.checkLimits(at+".limits", say)
 		s.Bandwidth.check(at+".bandwidth", say)

@@ -101,7 +101,7 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"grace", "region: eu-1", "region: eu-1\ngrace: 10ms", ":3: grace: 10ms is too short"},
 		{"workers", "stages:", "limits: {workers: -1}\nstages:", "limits.workers: -1 is below zero"},
 		{"two of one name", "name: b", "name: a", `vault.targets[1].name: "a" is there twice`},
-		{"kind", "kind: images", "kind: floppy", `sources[0].kind: "floppy" is not known; there are: images, vsphere`},
+		{"kind", "kind: images", "kind: floppy", `sources[0].kind: "floppy" is not known; there are: images, vsphere, synthetic`},
 		{"no folder", "path: machines", "path: nowhere", `sources[0].path: stat`},
 		{"size", "4GiB", "4GB", `:5: staging[0].size: "4GB" is not a size`},
 		{"small", "size: 4GiB", "size: 4GiB, window: 1MiB", "window: 1MiB is too small"},

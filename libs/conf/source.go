@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// Source is one provider of machines: a folder of disk images, or a vCenter.
+// Source is one provider of machines: a folder of disk images, or a vCenter; for
+// load tests, one that makes them up.
 type Source struct {
 	Name string `yaml:"name"`
-	Kind string `yaml:"kind"` // images or vsphere
+	Kind string `yaml:"kind"` // images, vsphere or synthetic
 
 	// Path of an images source: a folder of machines, each a folder of disk images.
 	Path string `yaml:"path"`
@@ -39,6 +40,9 @@ type Source struct {
 	// believed until a compared backup found it true. 0: never. Default 50, so that
 	// a lie is found within two months of nightly backups, for 2 % more reading.
 	CheckOneIn *int `yaml:"check_one_in"`
+
+	// Synthetic are the machines of a synthetic source.
+	Synthetic *Synthetic `yaml:"synthetic"`
 
 	// Every is how often the source is listed. Default 5m.
 	Every  Duration     `yaml:"every"`
@@ -90,6 +94,9 @@ func (s *Source) CheckEvery() uint32 {
 
 func (s *Source) fill() {
 	s.Every = cmp.Or(s.Every, Duration(5*time.Minute))
+	if s.Synthetic != nil {
+		s.Synthetic.fill()
+	}
 	l := &s.Limits
 	if s.Kind != "vsphere" {
 		l.Snapshots = cmp.Or(l.Snapshots, 4)
@@ -105,4 +112,10 @@ func (s *Source) fill() {
 }
 
 // paths are the files and folders that it names.
-func (s *Source) paths() []*string { return []*string{&s.Path, &s.PasswordFile, &s.CAFile} }
+func (s *Source) paths() []*string {
+	all := []*string{&s.Path, &s.PasswordFile, &s.CAFile}
+	if s.Synthetic != nil {
+		all = append(all, &s.Synthetic.VersionFile)
+	}
+	return all
+}

@@ -31,15 +31,18 @@ func (a *app) checkCommand() *cobra.Command {
 				bad[i] = f
 				rows = append(rows, []string{f.String()})
 			}
-			var now []string
+			notes, now := conf.Findings{}, []string{}
 			if len(bad) == 0 {
 				a.say("%s is right", a.configPath())
-				now = house.Bandwidth(c, time.Now())
+				notes, now = append(notes, c.Notes()...), append(now, house.Bandwidth(c, time.Now())...)
+			}
+			for _, n := range notes {
+				a.say("%s", n)
 			}
 			for _, line := range now {
 				a.say("%s", line)
 			}
-			if err := a.table(map[string]any{"findings": append(conf.Findings{}, bad...), "bandwidth": append([]string{}, now...)}, []string{"FINDING"}, rows); err != nil {
+			if err := a.table(map[string]any{"findings": append(conf.Findings{}, bad...), "notes": notes, "bandwidth": now}, []string{"FINDING"}, rows); err != nil {
 				return err
 			}
 			if len(bad) > 0 {

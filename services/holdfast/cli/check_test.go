@@ -110,6 +110,10 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	if out, errs, code := command("check", "--config", laid(t, right)); code != 0 || out != "" || !strings.Contains(errs, "is right") {
 		t.Errorf("what is right: exit %d, %s%s", code, out, errs)
 	}
+	load := strings.Replace(right, "kind: images, path: machines", "kind: synthetic, synthetic: {machines: 3}", 1)
+	if _, errs, code := command("check", "--config", laid(t, load)); code != 0 || !strings.Contains(errs, ":12: sources[0].kind: a synthetic source is a tool for load tests") {
+		t.Errorf("a load tool: exit %d, %s", code, errs)
+	}
 	if _, errs, code := command("check", "--config", "/nowhere/holdfast.yaml"); code != exitFailed || !strings.Contains(errs, "/nowhere/holdfast.yaml: no such file") {
 		t.Errorf("no configuration: exit %d, %s", code, errs)
 	}

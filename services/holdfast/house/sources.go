@@ -9,6 +9,7 @@ import (
 	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/source"
 	"github.com/holdfast-backup/holdfast/libs/source/images"
+	"github.com/holdfast-backup/holdfast/libs/source/synthetic"
 	"github.com/holdfast-backup/holdfast/libs/source/vsphere"
 )
 
@@ -28,8 +29,13 @@ func Sources(c *conf.Config, log *slog.Logger) (map[string]source.Source, error)
 }
 
 func open(s *conf.Source, log *slog.Logger) (source.Source, error) {
-	if s.Kind != "vsphere" {
+	switch s.Kind {
+	case "images":
 		return images.Open(s.Path, images.Options{Pre: s.Pre, Post: s.Post})
+	case "synthetic":
+		y := s.Synthetic
+		return synthetic.Open(synthetic.Options{Machines: y.Machines, Size: int64(y.Size), Used: int64(y.Used), Images: y.Images,
+			Common: y.Common, Change: y.Change, Alike: y.Alike, Seed: y.Seed, Version: y.Version, File: y.VersionFile}), nil
 	}
 	return vsphere.Open(vsphere.Options{URL: s.URL, User: s.User, Thumbprint: s.Thumbprint, CAFile: s.CAFile,
 		Transport: s.Transport, Log: log.With("source", s.Name), Password: func() (string, error) {

@@ -60,7 +60,7 @@ func same(path string, o Options) error {
 		switch {
 		case s.Kind == "images":
 			sources = append(sources, s.Path)
-		case vcenter == VCenter{} || s.URL == o.VCenter.URL:
+		case s.Kind == "vsphere" && (vcenter == VCenter{} || s.URL == o.VCenter.URL):
 			vcenter = VCenter{s.URL, s.User, s.PasswordFile, s.Thumbprint}
 		}
 	}
