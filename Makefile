@@ -14,7 +14,7 @@ S3SERVER := $(CACHE)/versitygw-$(shell sed -n 's|.*versity/versitygw \(v[^ ]*\).
 KAFKA_MADE_BY := libs/stage/kafkatest/pom.xml libs/stage/kafkatest/install.sh
 KAFKA         := $(CACHE)/kafka-$(shell cat $(KAFKA_MADE_BY) | sha256sum | cut -c1-12)
 
-.PHONY: all build demo deps kafka sizes test race mutants lint generate bench soak kill sim clean
+.PHONY: all build demo deps kafka sizes test race mutants lint generate bench soak kill load sim clean
 
 all: lint test
 
@@ -83,6 +83,17 @@ soak: bin/holdfast
 
 kill: KILLS = 20
 kill: soak
+
+# Machines by the thousand, of a source that computes them: 50 of them in a minute.
+# What the house must bear (2 cores; each says its figures, -o json for a program):
+#   make load LOAD='-machines 1000 -used 1GiB -size 4GiB -alike 0.5'    incremental of 1000, after a full of 1 TiB
+#   make load LOAD='-machines 1000 -used 256MiB -rounds 1'              a first full of 1000 clones
+#   make load LOAD='-machines 1000 -used 64MiB'; make load LOAD='-machines 5000 -used 64MiB'
+#   make load LOAD='-machines 1 -size 2TiB -used 4GiB -split'           a large disk, each stage's memory
+# -work and -staging choose where bytes lie; a change of 2 % of 64 MiB takes 2 MiB of
+# vault a machine, with parity.
+load: bin/holdfast
+	$(GO) run ./loadtest/load $(LOAD)
 
 # The whole house in virtual time, hurt by as many seeds as there is time for:
 # make sim SEEDS=20000 for a night, SEED=17 for one again.

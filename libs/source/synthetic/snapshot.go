@@ -93,11 +93,17 @@ func (r *reader) ReadAt(ctx context.Context, p []byte, off int64) error {
 
 func (r *reader) Close() error { return nil }
 
-// Reader reads a disk of a machine of o at a version, for who compares.
-func (o Options) Reader(machine string, version int) (source.Reader, error) {
+// Version is a machine's disk at one version, for who compares.
+type Version struct{ reader }
+
+// Disk is that of a machine of o.
+func (o Options) Disk(machine string, version int) (*Version, error) {
 	m := Open(o).machines[machine]
 	if m == nil {
 		return nil, fmt.Errorf("machine %q: %w", machine, source.ErrGone)
 	}
-	return &reader{m.disks[0], version}, nil
+	return &Version{reader{m.disks[0], version}}, nil
 }
+
+// Allocated yields, in ascending order, what the disk has bytes for.
+func (v *Version) Allocated(yield func(source.Range) bool) { v.d.allocated()(yield) }

@@ -226,7 +226,7 @@ func TestVersionIsReadFromAFile(t *testing.T) {
 
 // BenchmarkBytes must be far faster than zstd, which makes 446 MB/s of real disks.
 func BenchmarkBytes(b *testing.B) {
-	r, err := load().Reader("synthetic-00001", 5)
+	r, err := load().Disk("synthetic-00001", 5)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func BenchmarkBytes(b *testing.B) {
 
 // BenchmarkZstd is what compressing them costs, for comparison with real disks.
 func BenchmarkZstd(b *testing.B) {
-	r, err := load().Reader("synthetic-00001", 5)
+	r, err := load().Disk("synthetic-00001", 5)
 	if err != nil {
 		b.Fatal(err)
 	}
