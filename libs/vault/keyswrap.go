@@ -38,6 +38,11 @@ type WrapCost struct {
 // memory of RFC 9106's second choice, since a vault is attacked offline.
 var WrapCostDefault = WrapCost{Passes: 3, MemoryKiB: 256 << 10, Threads: 4}
 
+// WrapCostDrawn is a millisecond, for a passphrase of 128 random bits or more:
+// stretching keeps people's words from being guessed, and these nobody guesses at
+// any speed. The default would be a third of the CPU of a machine's restore.
+var WrapCostDrawn = WrapCost{Passes: 1, MemoryKiB: 1 << 10, Threads: 1}
+
 // Bounds on what a stored object may make us spend: 4 GiB and 64 passes.
 const (
 	wrapPassesMax    = 64
@@ -53,12 +58,8 @@ const (
 	wrapBytes  = wrapHead + wrapPlain + seal.TagBytes + wrapCheck
 )
 
-// Wrap seals a whole ring under a passphrase, at the default cost.
-func Wrap(r *Ring, passphrase []byte) (KeyObject, error) {
-	return WrapAt(WrapCostDefault, r, passphrase)
-}
-
-// WrapAt is Wrap at a cost of choice.
+// WrapAt seals a whole ring under a passphrase. The cost is to fit the passphrase:
+// WrapCostDefault for a person's, WrapCostDrawn for one that was drawn.
 func WrapAt(cost WrapCost, r *Ring, passphrase []byte) (KeyObject, error) {
 	if err := r.Need(NameKey, MapKey, PrivateKey); err != nil {
 		return KeyObject{}, fmt.Errorf("wrap the keys: %w", err)

@@ -77,7 +77,7 @@ func TestFalseWrappedKeys(t *testing.T) {
 			t.Errorf("other %s: it opens", what)
 		}
 	}
-	if _, err := Wrap(worker(t), []byte("x")); !errors.Is(err, ErrNoKey) {
+	if _, err := WrapAt(cheap, worker(t), []byte("x")); !errors.Is(err, ErrNoKey) {
 		t.Errorf("a ring without private half is wrapped: %v", err)
 	}
 	if _, err := WrapAt(cheap, testRing(t), nil); err == nil {

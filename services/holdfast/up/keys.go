@@ -25,7 +25,7 @@ func FirstKeys(ctx context.Context, c *conf.Config, say io.Writer) error {
 }
 
 // firstKeys returns the whole ring too, where the passphrase was there to open it:
-// that costs most of a second, which a start should spend once. nil: it was not.
+// that may cost most of a second, which a start should spend once. nil: it was not.
 func firstKeys(ctx context.Context, c *conf.Config, say io.Writer) (*vault.Ring, error) {
 	targets, err := house.Targets(c)
 	if err != nil {
@@ -49,7 +49,11 @@ func firstKeys(ctx context.Context, c *conf.Config, say io.Writer) (*vault.Ring,
 	if err != nil {
 		return nil, err
 	}
-	ring, wrapped, err := firstRing(c, pass)
+	cost := vault.WrapCostDefault
+	if fresh {
+		cost = vault.WrapCostDrawn
+	}
+	ring, wrapped, err := firstRing(c, pass, cost)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +143,7 @@ func passphrase(c *conf.Config) (pass []byte, fresh bool, err error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return pass, false, err
 	}
-	raw := make([]byte, 20) // 160 bits: nobody guesses it, so its stretching need not be dear
+	raw := make([]byte, 20) // 160 bits: nobody guesses it, so it is wrapped at WrapCostDrawn
 	rand.Read(raw)
 	word := strings.ToLower(base32.StdEncoding.EncodeToString(raw))
 	var groups []string
@@ -172,7 +176,7 @@ func writeNew(path string, b []byte) error {
 // firstRing makes the keys of a new vault. Their wrapped form is written first, and
 // everything else can be made of it again: so a crash between any two lines here
 // and Init leaves keys that are whole, or none that were ever used.
-func firstRing(c *conf.Config, pass []byte) (*vault.Ring, vault.KeyObject, error) {
+func firstRing(c *conf.Config, pass []byte, cost vault.WrapCost) (*vault.Ring, vault.KeyObject, error) {
 	file := filepath.Join(c.Keys.Dir, "wrapped")
 	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -183,7 +187,7 @@ func firstRing(c *conf.Config, pass []byte) (*vault.Ring, vault.KeyObject, error
 		if err != nil {
 			return nil, vault.KeyObject{}, err
 		}
-		o, err := vault.Wrap(ring, pass)
+		o, err := vault.WrapAt(cost, ring, pass)
 		if err == nil {
 			err = errors.Join(writeNew(file, o.Body), saveMissing(ring, c.Keys.Dir))
 		}

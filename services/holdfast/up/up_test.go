@@ -15,7 +15,7 @@ import (
 )
 
 // Half a second for each guess at a passphrase would be half a minute of these tests.
-func init() { vault.WrapCostDefault = vault.WrapCost{Passes: 1, MemoryKiB: 1 << 10, Threads: 1} }
+func init() { vault.WrapCostDefault = vault.WrapCost{Passes: 1, MemoryKiB: 2 << 10, Threads: 1} }
 
 func options(t *testing.T) Options {
 	t.Helper()
@@ -265,6 +265,38 @@ func TestAStartOpensItsKeysOnce(t *testing.T) {
 	}
 	if ring, err := firstKeys(t.Context(), c, o.Say); ring != nil || err != nil {
 		t.Errorf("without a passphrase: %v, %v", ring, err)
+	}
+}
+
+// A passphrase that a person chose is stretched at the full cost; one of 160 random
+// bits is not, or each restore from the vault alone would pay for it.
+func TestThePassphraseSaysWhatAGuessCosts(t *testing.T) {
+	for _, chosen := range []bool{false, true} {
+		o, want := options(t), vault.WrapCostDrawn
+		c, err := Configure(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if chosen {
+			want = vault.WrapCostDefault
+			if err := writeNew(c.Keys.PassphraseFile, []byte("correct horse\n")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := FirstKeys(t.Context(), c, o.Say); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(c.Keys.Dir, "wrapped"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := vault.ParseWrapped(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Cost != want {
+			t.Errorf("chosen %v: %+v, want %+v", chosen, w.Cost, want)
+		}
 	}
 }
 
