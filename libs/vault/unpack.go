@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/holdfast-backup/holdfast/libs/cut"
@@ -17,6 +18,9 @@ import (
 const (
 	gapMax   = 256 << 10
 	readMost = 4 << 20
+	// writeMost is what one call writes at most, but for a single larger chunk: the
+	// file system takes a quarter of the time for it that it takes for 16 of 64 KiB.
+	writeMost = 1 << 20
 )
 
 var openers sync.Map // name key -> *sync.Pool of *opener
@@ -81,30 +85,52 @@ func (r *Reader) unpack(ctx context.Context, wants []want, f *schemas.PointFile,
 	return written, nil
 }
 
-// write opens each frame, compares its name and writes it. It stops at the first
-// that is wrong; what it wrote before is right.
+// write opens each frame, compares its name and writes it, neighbours in the file
+// with one call. It stops at the first that is wrong; what it wrote before is right.
 func (o *opener) write(keys PackKeys, wants []want, b []byte, from int64, to io.WriterAt) (n uint64, err error) {
-	var last cut.ID
-	for i, w := range wants {
-		if i == 0 || w.ID != last || w.Offset != wants[i-1].Offset {
-			frame := b[int64(w.Offset)-from : int64(w.Offset)-from+int64(w.Framed)]
-			if o.plain, err = keys.Open(o.Opener, o.plain[:0], w.ID, frame); err != nil {
-				return n, fmt.Errorf("place at byte %d, chunk %s: %w: %w", w.at, w.ID, ErrDamaged, err)
-			}
-			if o.namer.ID(o.plain) != w.ID {
-				return n, fmt.Errorf("place at byte %d: %w: the chunk under the name %s is another", w.at, ErrDamaged, w.ID)
-			}
-			last = w.ID
+	o.plain = slices.Grow(o.plain[:0], writeMost)
+	at := uint64(0) // where in the file o.plain goes
+	flush := func() error {
+		if _, err := to.WriteAt(o.plain, int64(at)); err != nil {
+			return sinkError{fmt.Errorf("write at byte %d: %w", at, err)}
 		}
-		if len(o.plain) != int(w.plain) {
-			return n, fmt.Errorf("place at byte %d, chunk %s: %w: %d bytes for a place of %d", w.at, w.ID, ErrDamaged, len(o.plain), w.plain)
-		}
-		if _, err := to.WriteAt(o.plain, int64(w.at)); err != nil {
-			return n, sinkError{fmt.Errorf("write at byte %d: %w", w.at, err)}
-		}
-		n += uint64(len(o.plain))
+		n, o.plain = n+uint64(len(o.plain)), o.plain[:0]
+		return nil
 	}
-	return n, nil
+	var last []byte // the chunk before
+	for i, w := range wants {
+		if end := len(o.plain); end > 0 && (w.at != at+uint64(end) || end+int(w.plain) > cap(o.plain)) {
+			if err := flush(); err != nil {
+				return n, err
+			}
+		}
+		begin := len(o.plain)
+		if begin == 0 {
+			at = w.at
+		}
+		if i > 0 && w.ID == wants[i-1].ID && w.Offset == wants[i-1].Offset {
+			o.plain = append(o.plain, last...)
+		} else if err := o.append(keys, w, b[int64(w.Offset)-from:]); err != nil {
+			return n, err
+		}
+		if last = o.plain[begin:]; len(last) != int(w.plain) {
+			return n, fmt.Errorf("place at byte %d, chunk %s: %w: %d bytes for a place of %d", w.at, w.ID, ErrDamaged, len(last), w.plain)
+		}
+	}
+	return n, flush()
+}
+
+// append opens the frame that b begins with behind o.plain.
+func (o *opener) append(keys PackKeys, w want, b []byte) error {
+	plain, err := keys.Open(o.Opener, o.plain, w.ID, b[:w.Framed])
+	if err != nil {
+		return fmt.Errorf("place at byte %d, chunk %s: %w: %w", w.at, w.ID, ErrDamaged, err)
+	}
+	if o.namer.ID(plain[len(o.plain):]) != w.ID {
+		return fmt.Errorf("place at byte %d: %w: the chunk under the name %s is another", w.at, ErrDamaged, w.ID)
+	}
+	o.plain = plain
+	return nil
 }
 
 // sinkError is trouble of the sink: other shards do not cure it.
