@@ -183,7 +183,7 @@ func TestLargeMissingBlobsHoldUpNobody(t *testing.T) {
 	run(t, 2, 0, seal.MethodZstd, func(w *world) {
 		w.b.Join(0)
 		w.send(w.extent(w.b.T, 2, 0, 1, noise(99, 500))...)
-		w.settle() // the member is up
+		w.settle()                                                          // the member is up
 		const extents, groups, length = 4, readers + 4, groupBytes * 6 / 10 // no two in one read
 		for no := range uint64(extents) {
 			r := w.extent(w.b.T, 1, no, 1, noise(no, 500))[0]
