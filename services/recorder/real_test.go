@@ -93,10 +93,11 @@ func TestKillsWithTheRealLedger(t *testing.T) {
 	n := stop()
 	t.Logf("%d records; killed for %v", n, time.Since(began))
 	wait(t, s, fmt.Sprintf("SELECT (count(), uniqExact(kpart, koff, place)) = (%d, %d) FROM ledger.chunk_log", n*realRuns, n*realRuns))
-	wait(t, s, fmt.Sprintf("SELECT (count(), uniqExact(kpart, koff)) = (%d, %d) FROM ledger.stage_event", n, n))
-	wait(t, s, fmt.Sprintf("SELECT sum(records) = %d FROM ledger.stage_minute", n))
-	wait(t, s, `SELECT count() = 0 FROM (SELECT minute, sum(records) AS n FROM ledger.stage_minute GROUP BY minute) AS m
-		FULL JOIN (SELECT toStartOfMinute(at) AS minute, count() AS n FROM ledger.stage_event GROUP BY minute) AS e USING (minute) WHERE m.n != e.n`)
+	// What a slow machine makes the runner say of its own retries is there as well, of another topic and stage.
+	wait(t, s, fmt.Sprintf("SELECT (count(), uniqExact(kpart, koff)) = (%d, %d) FROM ledger.stage_event WHERE topic = 'places.filed'", n, n))
+	wait(t, s, fmt.Sprintf("SELECT sum(records) = %d FROM ledger.stage_minute WHERE stage = 'auditor'", n))
+	wait(t, s, `SELECT count() = 0 FROM (SELECT minute, stage, sum(records) AS n FROM ledger.stage_minute GROUP BY minute, stage) AS m
+		FULL JOIN (SELECT toStartOfMinute(at) AS minute, stage, count() AS n FROM ledger.stage_event GROUP BY minute, stage) AS e USING (minute, stage) WHERE m.n != e.n`)
 	t.Log("all of it: ", time.Since(began))
 }
 

@@ -82,16 +82,16 @@ func Start(t testing.TB, n int, props ...string) *Cluster {
 
 // Seeds lists the address of every broker, up or down.
 func (c *Cluster) Seeds() (addrs []string) {
-	for _, n := range c.nodes {
-		addrs = append(addrs, n.addr)
+	for i := range c.nodes { // no copies: others may be ending a broker
+		addrs = append(addrs, c.nodes[i].addr)
 	}
 	return addrs
 }
 
 // Guarded lists the addresses where one must log in, by SCRAM-SHA-512.
 func (c *Cluster) Guarded() (addrs []string) {
-	for _, n := range c.nodes {
-		addrs = append(addrs, n.guarded)
+	for i := range c.nodes {
+		addrs = append(addrs, c.nodes[i].guarded)
 	}
 	return addrs
 }

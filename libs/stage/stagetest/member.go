@@ -52,7 +52,8 @@ func (b *Bench) Join(torn float64) *Member {
 	if b.Watch != nil {
 		env.Watch = both{b, b.Watch}
 	}
-	go func() { m.done <- stage.Run(ctx, b.Stage, env) }()
+	of := b.Stage // the next to join may be of another
+	go func() { m.done <- stage.Run(ctx, of, env) }()
 	return m
 }
 
