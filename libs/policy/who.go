@@ -45,9 +45,11 @@ func newWho(at string, names []string, selectors []schemas.Selector) (w who, err
 
 // means reports whether the machine is one of them.
 func (w who) means(m *schemas.MachineFound) bool {
-	for _, name := range calls(m) {
-		if w.names[name] {
-			return true
+	if len(w.names) > 0 {
+		for _, name := range calls(m) {
+			if w.names[name] {
+				return true
+			}
 		}
 	}
 	return slices.ContainsFunc(w.selectors, func(s match.Selector) bool { return s.Matches(m) })

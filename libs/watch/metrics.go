@@ -30,6 +30,9 @@ type Metrics struct {
 	// Lied counts places that a source's change tracking claimed unchanged, and that
 	// a full read found changed. Anything but 0 is an alarm.
 	Lied *prometheus.CounterVec // source
+
+	// Dues counts times at which policies wanted a backup, by what became of them.
+	Dues *prometheus.CounterVec // outcome
 }
 
 // handlerBuckets reach from a hash (100 us) to an upload that waits for a slow
@@ -59,9 +62,11 @@ func NewMetrics() *Metrics {
 	}
 	m.Lied = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_tracking_lied_places_total",
 		Help: "Places that change tracking claimed unchanged, and a full read found changed. Points since the last full read may be wrong."}, []string{"source"})
+	m.Dues = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_policy_dues_total",
+		Help: "Times at which a policy wanted a backup of a machine: ordered, missed (nobody was there: the newest of several is done), under_way (the one before was not over), full (16 orders of the machine wait), too_late, held (taken back for a blackout, and ordered again), withdrawn (the policy does not want it any more), cancelled; over (a machine has more than 16 policies)."}, []string{"outcome"})
 	m.Retrying = newAges("holdfast_stage_retrying_seconds", "How long the oldest input that is being retried has been so; 0: none is. Topic is empty for what the clock begins.")
 	m.Stopped = newAges("holdfast_stage_stopped_seconds", "How long a room of the stage has stood still over a row of this table that it can neither take nor pass. See holdfast refused list.")
-	m.Registry.MustRegister(m.Lied, m.Retrying, m.Stopped,
+	m.Registry.MustRegister(m.Lied, m.Dues, m.Retrying, m.Stopped,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.Inputs, m.Seconds, m.Events, m.Lost, m.Lag, m.Held, m.Rooms, m.Recall)
 	return m

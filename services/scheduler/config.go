@@ -27,6 +27,8 @@ type Config struct {
 
 	// Vault is the name of the region's: policies that name another are not for it.
 	Vault string `yaml:"-"`
+	// Dues counts what became of times at which policies wanted something. May be nil.
+	Dues func(outcome string, n int) `yaml:"-"`
 }
 
 // Default holds for any size of house.

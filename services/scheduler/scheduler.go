@@ -13,6 +13,8 @@
 //
 // The way of an order: order.go takes it, grant.go leases it, attempt.go ends
 // attempts, verdict.go hears the auditor, time.go does what only time brings.
+// The way of a policy: plan.go takes it, enrol.go finds its machines, due.go makes
+// orders of what is due, holdup.go takes them back for a blackout.
 // The intake (intake.go) stands before all this: it reads requests of any
 // partition and key, and makes of each a job.
 package scheduler
@@ -26,6 +28,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/holdfast-backup/holdfast/libs/policy"
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/schemas"
 	"github.com/holdfast-backup/holdfast/topics"
@@ -38,13 +41,16 @@ type room struct {
 	log    *slog.Logger
 	writer []byte // of our rows
 	state  *state
+	dues   func(outcome string, n int)
 	begun  bool                // the tables are recalled
 	rivals map[string]*machine // rows that another wrote after our recall
 }
 
 func newRoom(c Config, env stage.Env, r *stage.Room) *room {
-	return &room{room: r, now: env.Now, log: env.Log, writer: newUUID().Bytes(),
-		state: newState(c.Limits, newUUID), rivals: map[string]*machine{}}
+	out := &room{room: r, now: env.Now, log: env.Log, writer: newUUID().Bytes(),
+		state: newState(c.Limits, newUUID), dues: c.Dues, rivals: map[string]*machine{}}
+	out.state.plans.vault = c.Vault
+	return out
 }
 
 // newUUID is a lease: random, because two schedulers that grant the same
@@ -90,6 +96,17 @@ func (r *room) target(key []byte, row *schemas.TargetTurned) {
 	r.state.targetTurned(row)
 }
 
+// policy takes the last good word on one. The intake wrote it, so what does not decode
+// is of a newer house.
+func (r *room) policy(raw stage.Raw) {
+	d, _, err := policy.Taken(raw.Key, raw.Headers, raw.Value)
+	if err != nil {
+		r.log.Error("a policy is not understood, and goes on as it was", "policy", string(raw.Key), "why", err)
+		return
+	}
+	r.state.policyTaken(d)
+}
+
 func (r *room) ordered(in *stage.In, q *schemas.BackupQueued) error {
 	return r.do(in, func(now time.Time, fx *effects) error {
 		if err := r.state.ordered(q, now, fx); err != nil {
@@ -115,8 +132,23 @@ func (r *room) tick(in *stage.In) error {
 			fx.write(r.rivals[key], now)
 		}
 		clear(r.rivals)
+		r.tell(&r.state.plans)
 		return nil
 	})
+}
+
+// tell hands on what policies came to since the last beat.
+func (r *room) tell(p *plans) {
+	for outcome, n := range p.counts {
+		if r.dues != nil && n > 0 {
+			r.dues(outcome, n)
+		}
+	}
+	for _, note := range p.notes {
+		r.log.Warn(note)
+	}
+	clear(p.counts)
+	p.notes = nil
 }
 
 // do runs one input. An error of the bus has ended the room, and the state,

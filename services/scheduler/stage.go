@@ -20,6 +20,7 @@ func Stage(c Config) stage.Stage {
 		stage.Own(topics.MachinesTended, (*room).tended),
 		stage.Whole(topics.EpochsTurned, (*room).epoch),
 		stage.Whole(topics.TargetsTurned, (*room).target),
+		stage.WholeRaw(topics.PoliciesTaken, (*room).policy),
 		stage.On(topics.BackupsQueued, (*room).ordered),
 		stage.On(topics.ExportsEnded, (*room).exported),
 		stage.On(topics.BackupsJudged, (*room).judged),

@@ -25,6 +25,7 @@ type state struct {
 	epoch    uint64              // newest opened; 0: none heard of
 	targets  map[string]*schemas.TargetTurned
 	lease    func() schemas.UUID
+	plans    plans
 }
 
 // source is what machines share: slots.
@@ -56,7 +57,7 @@ type effects struct {
 
 func newState(l Limits, lease func() schemas.UUID) *state {
 	return &state{limits: l, sources: map[string]*source{}, machines: map[string]*machine{},
-		targets: map[string]*schemas.TargetTurned{}, lease: lease}
+		targets: map[string]*schemas.TargetTurned{}, lease: lease, plans: newPlans("")}
 }
 
 func machineKey(m *schemas.Machine) string { return m.GetSource() + "\n" + m.GetId() }

@@ -14,6 +14,7 @@ import (
 // is said again, and an attempt whose deadline passed while nobody watched gets
 // one window of grace.
 func (s *state) begin(now time.Time, fx *effects) {
+	s.plans.changed = true
 	for _, src := range s.sources {
 		src.recount()
 	}
@@ -51,6 +52,7 @@ func (s *state) tick(now time.Time, fx *effects) {
 			fx.tell(m, now, openWord(o))
 		}
 	}
+	s.duties(now, fx)
 	for _, name := range slices.Sorted(maps.Keys(s.sources)) {
 		s.grant(s.sources[name], now, fx)
 	}
@@ -74,6 +76,7 @@ func (s *state) sourceFound(name string, f *schemas.SourceFound) { s.source(name
 // machineFound takes where a machine is; nil: it is gone from the table. Of one
 // that is gone from its source the last place is kept: its snapshot may be there.
 func (s *state) machineFound(key string, f *schemas.MachineFound) {
+	s.placeFound(key, f)
 	name, _, _ := strings.Cut(key, "\n")
 	if f == nil {
 		delete(s.source(name).where, key)

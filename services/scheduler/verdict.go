@@ -34,8 +34,10 @@ func (s *state) judged(j *schemas.BackupJudged, now time.Time, fx *effects) {
 // still waits is closed too: the auditor knows it from before.
 func (s *state) verdict(m *machine, backup []byte, v *schemas.Verdict, now time.Time, fx *effects) {
 	if i := m.pendingAt(backup); i >= 0 {
+		q := m.row.GetPending()[i]
 		m.drop(i)
 		s.learn(m, backup, v)
+		s.settled(m, q, v, now)
 		fx.write(m, now)
 		return
 	}
@@ -46,6 +48,7 @@ func (s *state) verdict(m *machine, backup []byte, v *schemas.Verdict, now time.
 	s.learn(m, backup, v)
 	m.done(backup)
 	o.State, o.Status, o.Reason = schemas.OpenRun_STATE_JUDGED, v.GetStatus(), v.GetReason()
+	s.settled(m, o.GetOrder(), v, now)
 	fx.write(m, now)
 	if slotsFree(o) { // no answer is awaited, so the word must be out before the row forgets it
 		fx.first = append(fx.first, openWord(o))

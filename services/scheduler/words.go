@@ -10,7 +10,7 @@ import (
 // word is what every word on an order says.
 func word(verb schemas.BackupLeased_Verb, run *schemas.Run, q *schemas.BackupQueued) *schemas.BackupLeased {
 	return &schemas.BackupLeased{Run: run, Verb: verb, Job: q.GetJob(), Tenant: q.GetTenant(), Machine: q.GetMachine(),
-		Options: q.GetOptions(), SinceMs: q.GetSinceMs()}
+		Options: q.GetOptions(), SinceMs: q.GetSinceMs(), Policy: q.GetPolicy()}
 }
 
 // waitingRun is the Run of a backup that never had a lease.

@@ -84,7 +84,7 @@ func openScheduler(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Vault = p.Conf.Vault.Name
+	c.Vault, c.Dues = p.Conf.Vault.Name, p.dues
 	return []stage.Stage{scheduler.Intake(c), scheduler.Stage(c)}, nil
 }
 

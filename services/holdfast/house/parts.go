@@ -95,6 +95,12 @@ func (p *Parts) Close() {
 	}
 }
 
+func (p *Parts) dues(outcome string, n int) {
+	if p.metrics != nil {
+		p.metrics.Dues.WithLabelValues(outcome).Add(float64(n))
+	}
+}
+
 func (p *Parts) lied(source string, places uint64) {
 	if p.metrics != nil {
 		p.metrics.Lied.WithLabelValues(source).Add(float64(places))
