@@ -129,14 +129,6 @@ func (p *Policy) Options(end time.Time) *schemas.Options {
 	return o
 }
 
-// AtOnce is how many of its backups may be under way at one source.
-func (p *Policy) AtOnce() int {
-	if p.Limits.AtOnce == 0 {
-		return never
-	}
-	return int(p.Limits.AtOnce)
-}
-
 // When is a digest of its times: with the same, a due stays what it is.
 func (p *Policy) When() []byte {
 	b, err := json.Marshal([]any{p.Calendar, p.RPOMinutes, p.Zone})

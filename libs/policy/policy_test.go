@@ -132,9 +132,6 @@ func TestWhenIsADigest(t *testing.T) {
 	if o.Quiesce != schemas.Options_QUIESCE_REQUIRE || o.Priority != 10 || o.WindowMs != 1_800_000 || o.NotAfterMs == 0 || len(o.ExcludedDisks) != 1 {
 		t.Errorf("options %v", o)
 	}
-	if was.AtOnce() != 20 {
-		t.Errorf("at once %d", was.AtOnce())
-	}
 }
 
 // A calendar is text that people wrote: none may hang or end the process.

@@ -50,7 +50,6 @@ func (s *state) duties(now time.Time, fx *effects) {
 		}
 		s.fall(ms, now, fx)
 	}
-	s.release(now, fx)
 }
 
 // occasion is the time by which a due is known. One of an RPO that failed is tried
@@ -83,10 +82,6 @@ func (s *state) fall(ms *membership, now time.Time, fx *effects) {
 	}
 	if p.RPO() > 0 && (m.isBackedUp() || m.underWay(p.Name) != nil) { // another point may be what it wants
 		s.plans.due.arm(ms, now.Add(pollEvery))
-		return
-	}
-	if m.underWay(p.Name) == nil && (len(p.queues[m.source.name]) > 0 || s.atOnce(p, m.source) >= p.AtOnce()) {
-		p.queues[m.source.name] = append(p.queues[m.source.name], ms)
 		return
 	}
 	s.order(ms, now, fx)

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,7 +86,7 @@ func (x *table) again(ds ...schemas.PolicyDeclared) {
 	for _, d := range ds {
 		y.s.policyTaken(d)
 	}
-	for _, m := range x.s.sorted() {
+	for _, m := range x.s.sorted(everyone) {
 		y.s.recalled(m.row)
 	}
 	y.s.begin(x.now, &effects{})
@@ -134,7 +135,7 @@ func TestMissedRunsAreCaughtUpOnce(t *testing.T) {
 		x.find(fmt.Sprint("m", i), "tier/gold")
 	}
 	x.tick(time.Second)
-	count := func(got string) int { return strings.Count(got, "queued") }
+	count := func(got string) int { return strings.Count(got, turn) }
 	x.now = x.now.Add(5 * 24 * time.Hour)
 	x.again(d)
 	if n := count(x.tick(time.Second)); n > 5 {
@@ -188,7 +189,7 @@ func TestWhatAPolicyMeansChanges(t *testing.T) {
 		x.find(id, "tier/gold")
 	}
 	x.tick(time.Second)
-	if got := x.to("02:00:00"); strings.Count(got, "queued") != 4 || strings.Count(got, "leased") != 1 {
+	if got := x.to("02:00:00"); strings.Count(got, turn) != 4 || strings.Count(got, "leased") != 1 {
 		t.Fatal(got)
 	}
 	x.find("m1", "tier/silver") // it runs: it goes on
@@ -206,7 +207,7 @@ func TestWhatAPolicyMeansChanges(t *testing.T) {
 	x.want(x.tick(time.Second), `withdrawn m4 0 (cancelled): policy "gold" was changed: it has other times`)
 	x.done("m1")
 	x.want(x.to("02:59:59"), "")
-	if got := x.to("03:00:00"); strings.Count(got, "queued") != 2 || !strings.Contains(got, "queued m5") {
+	if got := x.to("03:00:00"); strings.Count(got, turn) != 2 || !strings.Contains(got, "queued m5") {
 		t.Errorf("a machine that is new has its turn: %s", got)
 	}
 	x.again() // the policy was dropped while nobody was there
@@ -244,7 +245,7 @@ func TestABlackoutHoldsStarts(t *testing.T) {
 	x.want(x.tick(time.Second), "")
 	x.want(x.to("03:59:59"), "")
 	got := x.to("04:00:00")
-	if strings.Count(got, "queued") != 2 || strings.Count(got, "leased") != 1 {
+	if strings.Count(got, turn) != 2 || strings.Count(got, "leased") != 1 {
 		t.Errorf("after it: %s", got)
 	}
 	for _, w := range x.fx.then {
@@ -330,18 +331,33 @@ func TestAnRPOThatFails(t *testing.T) {
 func TestSoManyAtOnce(t *testing.T) {
 	x := newTable(t)
 	x.s.policyTaken(nightly(func(d *schemas.PolicyDeclared) { d.Limits.AtOnce = 2 }))
+	x.s.sourceFound("a", &schemas.SourceFound{SnapshotsMax: 9, ShareBytes: 1 << 40, WindowBytes: 1 << 20})
 	for i := range 5 {
 		x.find(fmt.Sprint("m", i), "tier/gold")
 	}
 	x.tick(time.Second)
-	x.want(x.to("02:00:00"), "queued m0 0: "+turn+"; queued m1 0: "+turn+"; leased m0 1; leased m1 1")
-	x.want(x.tick(time.Second), "")
+	leased := func(got string, want ...string) {
+		t.Helper()
+		if now := x.leased(got); !slices.Equal(now, want) {
+			t.Errorf("leased %v, want %v: %s", now, want, got)
+		}
+	}
+	got := x.to("02:00:00")
+	leased(got, "m0", "m1")
+	if n := strings.Count(got, turn); n != 5 {
+		t.Errorf("%d of 5 are in the queue: %s", n, got)
+	}
+	if !strings.Contains(got, `a turn of policy "gold": 2 of 2 of its backups run at source a`) {
+		t.Errorf("nobody says why the others wait: %s", got)
+	}
 	x.done("m0")
-	x.want(x.tick(time.Second), "queued m2 0: "+turn+"; leased m2 1")
-	x.find("m3")
-	x.done("m1")
-	x.done("m2")
-	x.want(x.tick(time.Second), "queued m4 0: "+turn+"; leased m4 1")
+	for id, want := range map[string]bool{"m0": false, "m1": true, "m2": true, "m3": false} {
+		if open := x.s.machines["a\n"+id].row.GetOpen() != nil; open != want {
+			t.Errorf("%s is backed up: %v, want %v", id, open, want)
+		}
+	}
+	x.s.policyTaken(nightly())
+	leased(x.tick(time.Second), "m3", "m4")
 }
 
 // What has waited for its due too long, and what has no room, is told, not left out.

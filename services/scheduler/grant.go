@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -17,53 +16,84 @@ func (s *state) grant(src *source, now time.Time, fx *effects) {
 		return
 	}
 	for src.full() == "" {
-		m := s.best(src, now, fx)
-		if m == nil {
+		t := src.pick()
+		if t == nil {
 			return
 		}
-		s.grantTo(m, now, fx)
-	}
-}
-
-// best picks who is next: attempts that failed and are due again before new
-// backups, then by priority, then by age. Where the first must wait for its host
-// or a datastore, others go before it, to other ones: of each of its own, one
-// slot is kept for it. Without that a machine on two datastores would starve
-// between machines that need one; and were slots kept for all that wait, those
-// of a full datastore would stop the hosts that they are on.
-func (s *state) best(src *source, now time.Time, fx *effects) *machine {
-	for _, m := range src.machines {
-		if m.row.GetOpen() == nil {
+		if m := t.m; m.row.GetOpen() == nil && expired(t.order, now) {
 			s.refuseOld(m, now, fx)
+		} else {
+			src.line.granted(t)
+			s.grantTo(m, now, fx)
 		}
 	}
-	first := src.first(now, anyone)
-	if first == nil || src.lacks(first, nil) == "" {
-		return first
-	}
-	return src.first(now, func(m *machine) bool { return m != first && src.lacks(m, first) == "" })
 }
 
-func anyone(*machine) bool { return true }
-
-// first is the first of those machines that could be leased now.
-func (s *source) first(now time.Time, of func(*machine) bool) (first *machine) {
-	for _, m := range s.machines {
-		if m.ready(now) && (first == nil || before(m, first) < 0) && of(m) {
-			first = m
+// pick chooses who is next, in this order: the heir; now and then who has waited
+// longest; attempts that failed and are due again; by priority; by fair shares; by
+// what was promised (line.go).
+//
+// Where the one chosen must wait for its host or a datastore, others go before it,
+// to other ones, and it is the heir: of each of its own spots one slot is kept for
+// it, until it is leased or gone, and for nobody else. Without that a machine on two
+// datastores would starve between machines that need one; and were slots kept for
+// all that wait, those of a full datastore would stop the hosts that they are on.
+func (s *source) pick() *ticket {
+	l := &s.line
+	if h := l.heir; h != nil {
+		if s.policyFull(h.bench.flow.ofPolicy) { // nobody else may have its slots idle for that
+			l.disown()
+		} else if s.lacking(h.bench.place.where, nil) == nil {
+			return h
 		}
 	}
-	return first
+	if t := s.aged(); t != nil {
+		return t
+	}
+	for t := l.first(s.policyFull); t != nil; t = l.first(s.policyFull) {
+		lacks := s.lacking(t.bench.place.where, l.heir)
+		if lacks == nil {
+			return t
+		}
+		if l.heir == nil {
+			l.heir = t
+		}
+		l.park(t.bench.place, *lacks)
+	}
+	return nil
 }
 
-// ready reports whether m could be leased now. A second attempt waits until the
-// first has given its slots back: the exporter does that at once.
-func (m *machine) ready(now time.Time) bool {
-	o := m.row.GetOpen()
-	if o == nil {
-		return len(m.row.GetPending()) > 0
+// aged is who has waited longest, if it is its turn and there are slots for it. If
+// there are none it becomes the heir, as soon as there is no other.
+func (s *source) aged() *ticket {
+	l := &s.line
+	t := l.ages.first().ticket
+	if l.young < agedOneIn-1 || t == nil || s.policyFull(t.bench.flow.ofPolicy) {
+		return nil
 	}
-	return o.GetState() == schemas.OpenRun_STATE_BACKOFF && slotsFree(o) && o.GetNotBeforeMs() <= now.UnixMilli()
+	if s.lacking(t.bench.place.where, l.heir) == nil {
+		return t
+	}
+	if l.heir == nil {
+		l.heir = t
+	}
+	return nil
+}
+
+// due returns the order that m could be leased for now, and its rank; nil: it could
+// not. A second attempt waits until the first has given its slots back: the exporter
+// does that at once.
+func (m *machine) due(now time.Time) (*schemas.BackupQueued, rank) {
+	o, q := m.row.GetOpen(), m.next()
+	switch {
+	case q == nil:
+		return nil, rank{}
+	case o == nil:
+		return q, rank{false, q.GetOptions().GetPriority()}
+	case o.GetState() == schemas.OpenRun_STATE_BACKOFF && slotsFree(o) && o.GetNotBeforeMs() <= now.UnixMilli():
+		return q, rank{true, q.GetOptions().GetPriority()}
+	}
+	return nil, rank{}
 }
 
 // next is the order that m would be leased for.
@@ -79,16 +109,6 @@ func (m *machine) next() *schemas.BackupQueued {
 
 func older(a, b *schemas.BackupQueued) int {
 	return cmp.Or(-cmp.Compare(a.GetOptions().GetPriority(), b.GetOptions().GetPriority()), cmp.Compare(a.GetSinceMs(), b.GetSinceMs()))
-}
-
-func before(a, b *machine) int {
-	rank := func(m *machine) int {
-		if m.row.GetOpen() != nil {
-			return 0
-		}
-		return 1
-	}
-	return cmp.Or(cmp.Compare(rank(a), rank(b)), older(a.next(), b.next()), cmp.Compare(a.key, b.key))
 }
 
 // grantTo opens the next attempt of m. The row goes out, acknowledged, before
@@ -124,9 +144,16 @@ func (s *state) progressed(m *machine, now time.Time) {
 	m.row.GetOpen().DeadlineMs = m.deadline.UnixMilli()
 }
 
-// sorted returns the machines in an order that does not change from run to run.
-func (s *state) sorted() []*machine {
-	all := slices.Collect(maps.Values(s.machines))
+// sorted returns those machines in an order that does not change from run to run.
+// It walks over all of them, for a recall or a person's cancel.
+func (s *state) sorted(those func(*machine) bool) (all []*machine) {
+	for _, m := range s.machines {
+		if those(m) {
+			all = append(all, m)
+		}
+	}
 	slices.SortFunc(all, func(a, b *machine) int { return cmp.Compare(a.key, b.key) })
 	return all
 }
+
+func everyone(*machine) bool { return true }

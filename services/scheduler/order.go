@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -43,32 +44,16 @@ func (s *state) ordered(q *schemas.BackupQueued, now time.Time, fx *effects) err
 	return nil
 }
 
-// waiting says what order q of m waits for.
-func (s *state) waiting(m *machine, q *schemas.BackupQueued, now time.Time) string {
-	switch {
-	case s.epoch == 0:
-		return "the vault's first epoch"
-	case m.row.GetOpen() != nil:
-		return fmt.Sprintf("backup %s of the same machine", schemas.IDText(m.row.GetOpen().GetRun().GetBackup()))
-	case m.next() != q:
-		return "an earlier order of the same machine"
-	}
-	if why := m.source.full(); why != "" {
-		return why
-	}
-	if why := m.source.lacks(m, nil); why != "" {
-		return why
-	}
-	return m.source.lacks(m, m.source.first(now, anyone))
-}
-
 // cancel ends a job: orders that wait are withdrawn at once, an open Run by the
 // auditor's word. What is withdrawn or judged already is too late.
 func (s *state) cancel(job []byte, now time.Time, fx *effects) {
-	for _, m := range s.sorted() {
+	of := func(q *schemas.BackupQueued) bool { return bytes.Equal(q.GetJob().GetId(), job) }
+	for _, m := range s.sorted(func(m *machine) bool {
+		return slices.ContainsFunc(m.row.GetPending(), of) || of(m.row.GetOpen().GetOrder())
+	}) {
 		for i := 0; i < len(m.row.GetPending()); {
 			q := m.row.GetPending()[i]
-			if !bytes.Equal(q.GetJob().GetId(), job) {
+			if !of(q) {
 				i++
 				continue
 			}
@@ -77,7 +62,7 @@ func (s *state) cancel(job []byte, now time.Time, fx *effects) {
 			fx.write(m, now)
 		}
 		o := m.row.GetOpen()
-		if o == nil || !bytes.Equal(o.GetOrder().GetJob().GetId(), job) {
+		if o == nil || !of(o.GetOrder()) {
 			continue
 		}
 		if st := o.GetState(); st == schemas.OpenRun_STATE_LEASED || st == schemas.OpenRun_STATE_BACKOFF {

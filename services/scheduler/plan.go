@@ -38,10 +38,9 @@ type plans struct {
 type plan struct {
 	*policy.Policy
 	when    []byte
-	members map[string]*membership   // by machine
-	held    bool                     // nothing of it is begun now
-	queues  map[string][]*membership // by source: due, but more than may be at once
-	jobs    map[int64]*tally         // by occasion
+	members map[string]*membership // by machine
+	held    bool                   // nothing of it is begun now
+	jobs    map[int64]*tally       // by occasion
 }
 
 // tally is of a policy's machines that are due together, as far as this room knows.
@@ -78,6 +77,7 @@ func (s *state) policyTaken(d schemas.PolicyDeclared) {
 	}
 	if why != "" {
 		p.ended[d.Name] = why
+		s.policyBound(d.Name, 0)
 		delete(p.policies, d.Name)
 	} else {
 		compiled, err := policy.Compile(d)
@@ -86,8 +86,8 @@ func (s *state) policyTaken(d schemas.PolicyDeclared) {
 			return
 		}
 		delete(p.ended, d.Name)
-		p.policies[d.Name] = &plan{Policy: compiled, when: compiled.When(), members: map[string]*membership{},
-			queues: map[string][]*membership{}, jobs: map[int64]*tally{}}
+		p.policies[d.Name] = &plan{Policy: compiled, when: compiled.When(), members: map[string]*membership{}, jobs: map[int64]*tally{}}
+		s.policyBound(d.Name, d.Limits.AtOnce)
 	}
 	p.sorted = slices.SortedFunc(maps.Values(p.policies), func(a, b *plan) int { return cmp.Compare(a.Name, b.Name) })
 	p.changed = true

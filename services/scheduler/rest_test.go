@@ -25,6 +25,7 @@ func TestEverythingComesToRest(t *testing.T) {
 				m := &schemas.Machine{Source: "a", Id: fmt.Sprint("vm-", i)}
 				id := schemas.BackupID(job, m.GetSource(), m.GetId())
 				w.in[0].log = append(w.in[0].log, &schemas.BackupQueued{Job: &schemas.Job{Id: job.Bytes(), Of: 1}, Backup: id.Bytes(), Machine: m, SinceMs: w.now.UnixMilli(),
+					Tenant: rapid.SampledFrom([]string{"", "t"}).Draw(t, "tenant"), Policy: rapid.SampledFrom([]string{"", "gold"}).Draw(t, "policy"),
 					Options: &schemas.Options{Priority: int32(rapid.IntRange(0, 1).Draw(t, "priority")), NotAfterMs: w.now.Add(time.Duration(rapid.IntRange(10, 6000).Draw(t, "minutes")) * time.Minute).UnixMilli()}})
 			}
 		}

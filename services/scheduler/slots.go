@@ -14,6 +14,7 @@ import (
 // exporter's answer frees one.
 //
 //	the source, its host, each of its datastores   until the snapshot is gone
+//	a turn of its policy                           and so long
 //	a connection                                   until all is read
 //	a window in the staging share                  until the lease's folder is gone
 
@@ -54,46 +55,55 @@ func (s *source) full() string {
 // fits reports whether one more may be taken; a limit of 0 is none.
 func fits(used uint64, limit uint32) bool { return limit == 0 || used < uint64(limit) }
 
-// where is the host that a machine is on, and its datastores, each once.
-type where struct {
-	host       string
-	datastores []string
+// policyFull reports whether a policy has as many backups here as it may.
+func (s *source) policyFull(of *share) bool {
+	return of.policy != "" && !fits(of.open, s.house.atOnce[of.policy])
 }
 
-func whereOf(m *schemas.MachineFound) where {
-	ds := slices.DeleteFunc(slices.Clone(m.GetDatastores()), func(d string) bool { return d == "" })
-	slices.Sort(ds)
-	return where{m.GetHost(), slices.Compact(ds)}
-}
-
-// lacks says in words which slot of its host or datastores m is lacking; empty:
-// there is one of each. One that is kept for another machine is not there.
-func (s *source) lacks(m, kept *machine) string {
-	at := s.where[m.key]
-	k := where{}
-	if kept != nil && kept != m {
-		k = s.where[kept.key]
+// lacking returns the first spot that a machine there lacks a slot of; nil: there is
+// one of each. One that is kept for an heir is not there.
+func (s *source) lacking(at where, heir *ticket) *spot {
+	var k where
+	if heir != nil {
+		k = heir.bench.place.where
 	}
-	say := func(what, which string, used uint64, limit uint32, keep bool) string {
-		if !fits(used, limit) {
-			return fmt.Sprintf("a snapshot slot of %s %s: %d of %d are in use", what, which, used, limit)
+	free := func(used uint64, limit uint32, keep bool) bool {
+		return fits(used, limit) && (!keep || fits(used+1, limit))
+	}
+	if at.host != "" && !free(s.used.hosts[at.host], s.found.GetPerHost(), at.host == k.host) {
+		return &spot{host, at.host}
+	}
+	for _, d := range at.datastores {
+		if !free(s.used.datastores[d], s.found.GetPerDatastore(), slices.Contains(k.datastores, d)) {
+			return &spot{datastore, d}
 		}
-		if keep && !fits(used+1, limit) {
-			return fmt.Sprintf("a snapshot slot of %s %s: %d of %d are in use, and machine %s was first", what, which, used, limit, name(kept.row.GetMachine()))
+	}
+	return nil
+}
+
+// lacks says in words what a machine there waits for that is not of the whole
+// source; empty: nothing.
+func (s *source) lacks(t *ticket) string {
+	heir := s.line.heir
+	if heir == t {
+		heir = nil
+	}
+	at := s.lacking(t.bench.place.where, heir)
+	if at == nil {
+		if p := t.bench.flow.ofPolicy; s.policyFull(p) {
+			return fmt.Sprintf("a turn of policy %q: %d of %d of its backups run at source %s", p.policy, p.open, s.house.atOnce[p.policy], s.name)
 		}
 		return ""
 	}
-	if at.host != "" {
-		if why := say("host", at.host, s.used.hosts[at.host], s.found.GetPerHost(), at.host == k.host); why != "" {
-			return why
-		}
+	used, limit := s.used.hosts[at.which], s.found.GetPerHost()
+	if at.what == datastore {
+		used, limit = s.used.datastores[at.which], s.found.GetPerDatastore()
 	}
-	for _, d := range at.datastores {
-		if why := say("datastore", d, s.used.datastores[d], s.found.GetPerDatastore(), slices.Contains(k.datastores, d)); why != "" {
-			return why
-		}
+	why := fmt.Sprintf("a snapshot slot of %s %s: %d of %d are in use", at.what, at.which, used, limit)
+	if fits(used, limit) {
+		why += fmt.Sprintf(", and machine %s was first", name(heir.m.row.GetMachine()))
 	}
-	return ""
+	return why
 }
 
 // take gives the attempt one of each; of the host and the datastores that the
@@ -103,12 +113,16 @@ func (m *machine) take(o *schemas.OpenRun) {
 	at := m.source.where[m.key]
 	o.SourceSlot, o.RegionSlot, o.ConnectionSlot = attempt, attempt, attempt
 	o.Host, o.Datastores = at.host, at.datastores
-	m.source.used.count(o, 1)
+	m.source.count(o, 1)
 }
 
 func (m *machine) freeSnapshot(o *schemas.OpenRun) {
-	m.source.used.count(&schemas.OpenRun{SourceSlot: o.SourceSlot, Host: o.Host, Datastores: o.Datastores}, -1)
+	m.source.count(&schemas.OpenRun{SourceSlot: o.SourceSlot, Host: o.Host, Datastores: o.Datastores, Order: o.Order}, -1)
+	at := where{host: o.Host, datastores: o.Datastores}
 	o.SourceSlot, o.Host, o.Datastores = 0, "", nil
+	for _, s := range at.spots() {
+		m.source.line.wake(s)
+	}
 }
 
 func (m *machine) freeConnection(o *schemas.OpenRun) {
@@ -128,8 +142,22 @@ func slotsFree(o *schemas.OpenRun) bool {
 // recount sums the slots up from the rows.
 func (s *source) recount() {
 	s.used = used{}
+	for _, h := range s.line.shares {
+		h.open = 0
+	}
 	for _, m := range s.machines {
-		s.used.count(m.row.GetOpen(), 1)
+		s.count(m.row.GetOpen(), 1)
+	}
+}
+
+// count adds what an open Run holds, or takes it away; also of its tenant's share
+// and its policy's.
+func (s *source) count(o *schemas.OpenRun, n int) {
+	s.used.count(o, n)
+	if o.GetSourceSlot() != 0 {
+		tenant, policy := s.line.sharesOf(o.GetOrder())
+		tenant.open += uint64(n)
+		policy.open += uint64(n)
 	}
 }
 

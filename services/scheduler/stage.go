@@ -8,7 +8,7 @@ import (
 )
 
 // beat is how often the scheduler looks at the clock: a backoff of 5 s is kept
-// to a fifth, and a beat costs a walk over the room's machines.
+// to a fifth, and a beat looks at no machine whose time has not come.
 const beat = time.Second
 
 // Stage is the scheduler: orders in, leases out.

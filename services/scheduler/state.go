@@ -22,7 +22,9 @@ type state struct {
 	limits   Limits
 	sources  map[string]*source
 	machines map[string]*machine // by key
-	epoch    uint64              // newest opened; 0: none heard of
+	alarms   queue[byAlarm]
+	atOnce   map[string]uint32 // of each policy that bounds its backups at one source
+	epoch    uint64            // newest opened; 0: none heard of
 	targets  map[string]*schemas.TargetTurned
 	lease    func() schemas.UUID
 	plans    plans
@@ -31,20 +33,26 @@ type state struct {
 // source is what machines share: slots.
 type source struct {
 	name     string
+	house    *state
 	found    *schemas.SourceFound // nil: never listed
 	machines []*machine
 	where    map[string]where // of every machine that was found, by key
 	used     used
+	line     line
+	survey   survey
 }
 
 // machine is a row and what is known beyond it in memory.
 type machine struct {
-	key      string
-	source   *source
-	row      *schemas.MachineTended
-	deadline time.Time // of the attempt under way
-	wrote    time.Time // when the row last went out
-	told     time.Time // when its last word went out
+	key       string
+	source    *source
+	row       *schemas.MachineTended
+	deadline  time.Time // of the attempt under way
+	wrote     time.Time // when the row last went out
+	told      time.Time // when its last word went out
+	ticket    *ticket   // in its source's line; nil: it could not be leased now
+	alarmMs   int64     // when tick must look at it
+	alarmSeat int       // in the state's alarms; -1: none is set
 }
 
 // effects are what follows from an input, in this order: what must be told
@@ -53,11 +61,13 @@ type effects struct {
 	first []*schemas.BackupLeased
 	rows  []*machine
 	then  []*schemas.BackupLeased
+
+	has map[*machine]bool // rows
 }
 
 func newState(l Limits, lease func() schemas.UUID) *state {
 	return &state{limits: l, sources: map[string]*source{}, machines: map[string]*machine{},
-		targets: map[string]*schemas.TargetTurned{}, lease: lease, plans: newPlans("")}
+		targets: map[string]*schemas.TargetTurned{}, atOnce: map[string]uint32{}, lease: lease, plans: newPlans("")}
 }
 
 func machineKey(m *schemas.Machine) string { return m.GetSource() + "\n" + m.GetId() }
@@ -65,7 +75,8 @@ func machineKey(m *schemas.Machine) string { return m.GetSource() + "\n" + m.Get
 func (s *state) source(name string) *source {
 	src := s.sources[name]
 	if src == nil {
-		src = &source{name: name, where: map[string]where{}}
+		src = &source{name: name, house: s, where: map[string]where{},
+			line: line{places: map[string]*place{}, parked: map[spot][]*place{}, shares: map[string]*share{}}}
 		s.sources[name] = src
 	}
 	return src
@@ -76,7 +87,7 @@ func (s *state) machine(m *schemas.Machine) *machine {
 	key := machineKey(m)
 	found := s.machines[key]
 	if found == nil {
-		found = &machine{key: key, source: s.source(m.GetSource()), row: &schemas.MachineTended{Machine: m}}
+		found = &machine{key: key, source: s.source(m.GetSource()), row: &schemas.MachineTended{Machine: m}, alarmSeat: -1}
 		s.machines[key] = found
 		found.source.machines = append(found.source.machines, found)
 	}
@@ -121,10 +132,16 @@ func (m *machine) done(backup []byte) {
 	}
 }
 
-// write marks m's row to go out, once per input, as it stands at the end.
+// write marks m's row to go out, once per input, as it stands at the end. It comes
+// after the change: m is filed by what its row says now.
 func (fx *effects) write(m *machine, now time.Time) {
 	m.wrote = now
-	if !slices.Contains(fx.rows, m) {
+	m.file(now)
+	if !fx.has[m] {
+		if fx.has == nil {
+			fx.has = map[*machine]bool{}
+		}
+		fx.has[m] = true
 		fx.rows = append(fx.rows, m)
 	}
 }

@@ -64,6 +64,12 @@ func (x *table) judge(q *schemas.BackupQueued, status schemas.Status) string {
 	})
 }
 
+func (x *table) progress(q *schemas.BackupQueued) string {
+	return x.do(func(fx *effects) {
+		x.s.judged(&schemas.BackupJudged{Run: x.open(q).GetRun(), Machine: q.GetMachine(), Word: &schemas.BackupJudged_Progress{Progress: &schemas.Progress{}}}, x.now, fx)
+	})
+}
+
 func (x *table) open(q *schemas.BackupQueued) *schemas.OpenRun {
 	return x.s.machine(q.GetMachine()).row.GetOpen()
 }
@@ -135,15 +141,15 @@ func TestWhatOrdersWaitFor(t *testing.T) {
 	x.want(x.tick(time.Second), "leased m1 1")
 	x.want(x.order(orderOf(2, "m1")), "queued m1 0: backup "+schemas.IDText(x.open(orderOf(1, "m1")).GetRun().GetBackup())+" of the same machine")
 	x.want(x.order(orderOf(3, "m2")), "queued m2 0; leased m2 1")
-	x.want(x.order(orderOf(4, "m3")), "queued m3 0: a snapshot slot of source a: 2 of 2 are in use")
+	x.want(x.order(orderOf(4, "m3")), "queued m3 0: position 1 of 1 at source a; a snapshot slot of source a: 2 of 2 are in use")
 	x.want(x.export(orderOf(1, "m1"), snapshotRemoved), "leased m3 1")
 	x.want(x.export(orderOf(3, "m2"), snapshotRemoved), "")
 	x.want(x.order(orderOf(5, "m4")), "queued m4 0; leased m4 1")
 	x.want(x.export(orderOf(4, "m3"), snapshotRemoved), "")
-	x.want(x.order(orderOf(6, "m5")), "queued m5 0: a window in the staging share of source a: 4 of 4 are in use")
+	x.want(x.order(orderOf(6, "m5")), "queued m5 0: position 1 of 1 at source a; a window in the staging share of source a: 4 of 4 are in use")
 	y := newTable(t)
 	y.s.sourceFound("a", nil)
-	y.want(y.order(orderOf(1, "m1")), "queued m1 0: source a to be listed")
+	y.want(y.order(orderOf(1, "m1")), "queued m1 0: position 1 of 1 at source a; source a to be listed")
 }
 
 func TestFiveAttempts(t *testing.T) {
@@ -208,13 +214,8 @@ func TestSilenceAndCap(t *testing.T) {
 	x := newTable(t)
 	q := orderOf(1, "m1")
 	x.order(q)
-	progress := func() string {
-		return x.do(func(fx *effects) {
-			x.s.judged(&schemas.BackupJudged{Run: x.open(q).GetRun(), Machine: q.GetMachine(), Word: &schemas.BackupJudged_Progress{Progress: &schemas.Progress{}}}, x.now, fx)
-		})
-	}
 	x.want(x.tick(14*time.Minute), "")
-	progress()
+	x.progress(q)
 	if len(x.fx.rows) != 1 {
 		t.Error("a deadline older than a minute belongs into the row")
 	}
@@ -225,7 +226,7 @@ func TestSilenceAndCap(t *testing.T) {
 	x.want(x.tick(time.Minute), "leased m1 2: attempt 1 made no progress for 15m0s")
 	for range 72*6 - 1 {
 		x.want(x.tick(10*time.Minute), "")
-		progress()
+		x.progress(q)
 	}
 	x.want(x.tick(10*time.Minute), "withdrawn m1 2 (failed): attempt 2 was not done after 72h0m0s")
 }
@@ -281,7 +282,8 @@ func TestPriorityThenAge(t *testing.T) {
 		x.order(q)
 	}
 	x.s.epoch = 1
-	x.want(x.tick(time.Second), "leased m2 1; leased m1 1")
+	x.want(x.tick(time.Second), "leased m2 1; leased m1 1; queued m3 0: position 1 of 2 at source a; a snapshot slot of source a: 2 of 2 are in use; "+
+		"queued m0 0: position 2 of 2 at source a; a snapshot slot of source a: 2 of 2 are in use")
 }
 
 // Every word that stands in a row is said again after a recall, to the letter.
@@ -303,7 +305,7 @@ func TestRecallSaysAgain(t *testing.T) {
 
 	y := newTable(t)
 	y.now = x.now.Add(24 * time.Hour)
-	for _, m := range x.s.sorted() {
+	for _, m := range x.s.sorted(everyone) {
 		y.s.recalled(m.row)
 	}
 	y.s.sourceFound("a", &schemas.SourceFound{SnapshotsMax: 1, ShareBytes: 4 << 20, WindowBytes: 2 << 20}) // limits changed meanwhile

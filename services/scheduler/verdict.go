@@ -49,12 +49,13 @@ func (s *state) verdict(m *machine, backup []byte, v *schemas.Verdict, now time.
 	m.done(backup)
 	o.State, o.Status, o.Reason = schemas.OpenRun_STATE_JUDGED, v.GetStatus(), v.GetReason()
 	s.settled(m, o.GetOrder(), v, now)
-	fx.write(m, now)
 	if slotsFree(o) { // no answer is awaited, so the word must be out before the row forgets it
 		fx.first = append(fx.first, openWord(o))
 		m.row.Open = nil
+		fx.write(m, now)
 		return
 	}
+	fx.write(m, now)
 	fx.tell(m, now, openWord(o))
 }
 

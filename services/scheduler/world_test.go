@@ -189,6 +189,15 @@ func (w *world) advance(d time.Duration) {
 // against the limits.
 func (w *world) checkSlots() {
 	src := w.s.source("a")
+	if why := w.s.unsound(w.now); why != "" {
+		w.t.Fatal(why)
+	}
+	shares := src.counted()
+	for key, had := range src.line.shares {
+		if had.open != shares[key] {
+			w.t.Fatalf("%q has %d slots by the rows, and is counted for %d", key, shares[key], had.open)
+		}
+	}
 	counted := src.used
 	src.recount()
 	if !reflect.DeepEqual(counted, src.used) && fmt.Sprint(counted) != fmt.Sprint(src.used) {
@@ -239,7 +248,7 @@ func (w *world) settle() {
 }
 
 func (w *world) atRest() string {
-	for _, m := range w.s.sorted() {
+	for _, m := range w.s.sorted(everyone) {
 		if o := m.row.GetOpen(); o != nil {
 			return fmt.Sprintf("%s is open: %v", m.key, o)
 		}
