@@ -60,6 +60,9 @@ func (s *state) attemptEnded(m *machine, attempt uint64, reason string, permanen
 	if o.GetState() != schemas.OpenRun_STATE_LEASED || uint64(o.GetRun().GetAttempt()) != attempt {
 		return
 	}
+	if !permanent && !s.gotOn(o) {
+		m.source.brake.close(m.source.used.snapshots)
+	}
 	if s.quorum() { // else the vault is to blame, and it may take days to come back
 		o.Counted++
 	}
@@ -74,6 +77,12 @@ func (s *state) attemptEnded(m *machine, attempt uint64, reason string, permanen
 		fx.write(m, now)
 		fx.tell(m, now, openWord(o))
 	}
+}
+
+// gotOn reports whether the attempt under way made progress: that alone moves the
+// deadline that its grant gave it.
+func (s *state) gotOn(o *schemas.OpenRun) bool {
+	return o.GetDeadlineMs() > o.GetGrantedMs()+s.limits.Silence.Milliseconds()
 }
 
 // backoff doubles from 5 s to 5 min: 5, 10, 20, 40, 80, 160, 300, 300 …

@@ -44,6 +44,8 @@ func (s *source) full() string {
 		return fmt.Sprintf("source %s to be listed", s.name)
 	case u.snapshots >= snapshots:
 		return fmt.Sprintf("a snapshot slot of source %s: %d of %d are in use", s.name, u.snapshots, snapshots)
+	case !s.brake.bears(u.snapshots):
+		return fmt.Sprintf("a snapshot slot of source %s: %d of %d are in use, of %d when attempts get on again", s.name, u.snapshots, s.brake.at, snapshots)
 	case !fits(u.connections, s.found.GetConnections()):
 		return fmt.Sprintf("a connection to source %s: %d of %d are in use", s.name, u.connections, s.found.GetConnections())
 	case u.dirs >= dirs:

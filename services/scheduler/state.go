@@ -38,6 +38,7 @@ type source struct {
 	machines []*machine
 	where    map[string]where // of every machine that was found, by key
 	used     used
+	brake    brake
 	line     line
 	survey   survey
 }

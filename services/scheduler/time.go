@@ -15,6 +15,7 @@ func (s *state) begin(now time.Time, fx *effects) {
 	s.plans.changed = true
 	for _, src := range s.sources {
 		src.recount()
+		src.recallBrake()
 	}
 	all := s.sorted(everyone)
 	for _, m := range all {

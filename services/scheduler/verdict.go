@@ -49,6 +49,9 @@ func (s *state) verdict(m *machine, backup []byte, v *schemas.Verdict, now time.
 	m.done(backup)
 	o.State, o.Status, o.Reason = schemas.OpenRun_STATE_JUDGED, v.GetStatus(), v.GetReason()
 	s.settled(m, o.GetOrder(), v, now)
+	if v.GetStatus() == schemas.Status_STATUS_COMPLETED {
+		m.source.ease()
+	}
 	if slotsFree(o) { // no answer is awaited, so the word must be out before the row forgets it
 		fx.first = append(fx.first, openWord(o))
 		m.row.Open = nil
