@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -107,11 +108,12 @@ func (r *room) testify(b *backup) {
 	c := b.completing
 	a := b.attempt(schemas.UUID(c.Run.Lease))
 	body, f := a.body(c)
+	window := r.window(a)
 	b.sealing = true
 	r.Go(func(ctx context.Context) func() {
 		var err error = f
 		if f == nil {
-			err = r.seal(ctx, b.id, c, body)
+			err = r.seal(ctx, b.id, c, body, window)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -133,7 +135,15 @@ func (a *attempt) body(c *schemas.Completing) ([]byte, *fault) {
 	return body, nil
 }
 
-func (r *room) seal(ctx context.Context, backup schemas.UUID, c *schemas.Completing, body []byte) error {
+// window is what was promised from lease to completed: to this order, or by the house.
+func (r *room) window(a *attempt) time.Duration {
+	if ms := a.leased.GetOptions().GetWindowMs(); ms > 0 {
+		return time.Duration(ms) * time.Millisecond
+	}
+	return r.Window
+}
+
+func (r *room) seal(ctx context.Context, backup schemas.UUID, c *schemas.Completing, body []byte, window time.Duration) error {
 	if _, err := vault.DecodePoint(r.MapKey, body); err != nil {
 		return faultf(codeShape, "the point in its rows: %v", err)
 	}
@@ -157,7 +167,7 @@ func (r *room) seal(ctx context.Context, backup schemas.UUID, c *schemas.Complet
 	}
 	v := proto.CloneOf(c.Verdict)
 	v.DoneMs = r.now().UnixMilli()
-	v.WindowKept = v.DoneMs-v.LeasedMs <= r.Window.Milliseconds()
+	v.WindowKept = v.DoneMs-v.LeasedMs <= window.Milliseconds()
 	return r.Put(r.row(backup, rowVerdict, &schemas.PageFiled{Row: &schemas.PageFiled_Verdict{Verdict: v}}))
 }
 

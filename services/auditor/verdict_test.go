@@ -379,3 +379,25 @@ func TestProgressIsTold(t *testing.T) {
 		}
 	})
 }
+
+// The window is the one that the order's policy promised, or else the house, and
+// counts from the first lease to the end.
+func TestTheWindowThatWasPromisedIsMeasured(t *testing.T) {
+	for promised, kept := range map[time.Duration]bool{0: true, 20 * time.Second: false, 10 * time.Minute: true} {
+		t.Run(promised.String(), func(t *testing.T) {
+			sit(t, 15, 1, func(c *court) {
+				c.Join(0)
+				w := c.simple(1)
+				w.leased.Options = &schemas.Options{WindowMs: promised.Milliseconds()}
+				c.lease(w)
+				c.cuts(w)
+				c.answers(w)
+				time.Sleep(30 * time.Second)
+				c.facts(w)
+				if d := c.ended(w.leased.Run.Backup); d.WindowKept != kept || d.WindowSeconds < 30 {
+					c.t.Errorf("kept is %v after %v s of a window of %v", d.WindowKept, d.WindowSeconds, promised)
+				}
+			})
+		})
+	}
+}
