@@ -116,6 +116,26 @@ func TestRequests(t *testing.T) {
 	})
 }
 
+// The same event, sent again and into another partition, is the same job: its orders
+// have the same ids, which the scheduler takes once (TestOneBackup).
+func TestTheSameEventIsOneJob(t *testing.T) {
+	stagetest.Run(t, 0, Intake(Default()), 2, func(b *stagetest.Bench) {
+		b.Send(foundRow("vc-a", "", ""), foundRow("vc-a", "vm-1", "web-01"), foundRow("vc-b", "", ""))
+		b.Join(0)
+		e := backupEvent("before-upgrade", `{"machines":["web-01"]}`)
+		b.Send(e.To(0), e.To(1), e.To(0))
+		b.Settled()
+		ids := map[string]int{}
+		for _, q := range stagetest.Read(b, topics.BackupsQueued) {
+			ids[schemas.IDText(q.GetJob().GetId())+" "+schemas.IDText(q.GetBackup())]++
+		}
+		job := schemas.JobID("/t", "before-upgrade")
+		if want := job.String() + " " + schemas.BackupID(job, "vc-a", "vm-1").String(); len(ids) != 1 || ids[want] != 3 {
+			b.T.Errorf("orders are %v, want 3 of %s", ids, want)
+		}
+	})
+}
+
 // A record that is no event is told under the id of its place, and kept.
 func TestBadEvents(t *testing.T) {
 	stagetest.Run(t, 0, Intake(Default()), 2, func(b *stagetest.Bench) {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-backup/holdfast/libs/stage/client"
@@ -23,13 +22,15 @@ func (a *app) backupCommand() *cobra.Command {
 		from, quiesce  string
 		full, wait     bool
 		priority       int32
+		key            string
 	)
 	c := &cobra.Command{
 		Use:   "backup MACHINE... [--match GLOB] [--folder GLOB] [--tag GLOB] [--from FILE] [--wait]",
 		Short: "Back up these machines now",
 		Example: "  holdfast backup web-01 --wait\n" +
 			"  holdfast backup --match 'web-*' --quiesce require\n" +
-			"  holdfast backup --folder /DC1/vm/prod --tag 'backup/daily'",
+			"  holdfast backup --folder /DC1/vm/prod --tag 'backup/daily'\n" +
+			"  holdfast backup --from machines.txt --key before-upgrade-42",
 		RunE: func(c *cobra.Command, names []string) error {
 			req := schemas.BackupRequested{Machines: names, ExcludedDisks: exclude, Quiesce: quiesce, Priority: priority}
 			if full {
@@ -46,7 +47,7 @@ func (a *app) backupCommand() *cobra.Command {
 			if len(req.Machines)+len(req.Selectors) == 0 {
 				return usage(errors.New("backup needs a machine, --match, --folder, --tag, --cluster, --host, --source or --from"))
 			}
-			return a.backup(c.Context(), req, wait)
+			return a.backup(c.Context(), req, key, wait)
 		},
 	}
 	f := c.Flags()
@@ -57,6 +58,7 @@ func (a *app) backupCommand() *cobra.Command {
 	f.BoolVar(&full, "full", false, "read everything")
 	f.StringVar(&quiesce, "quiesce", "", "try (default), require or off")
 	f.Int32Var(&priority, "priority", 0, "higher goes first")
+	f.StringVar(&key, "key", "", "an id of your own: sent again, from wherever, it is the same job, and nothing is backed up twice")
 	f.StringArrayVar(&exclude, "exclude-disk", nil, "name or glob of disks to leave out")
 	return c
 }
@@ -103,15 +105,15 @@ func readList(path string) (names []string, err error) {
 	return names, nil
 }
 
-func (a *app) backup(ctx context.Context, req schemas.BackupRequested, wait bool) error {
+func (a *app) backup(ctx context.Context, req schemas.BackupRequested, key string, wait bool) error {
 	cl, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	id := uuid.NewString()
-	job := schemas.JobID(eventSource(), id)
-	if err := publish(ctx, cl, topics.BackupsRequested, id, req, job.String()); err != nil {
+	source, id := sender(key)
+	job := schemas.JobID(source, id)
+	if err := publish(ctx, cl, topics.BackupsRequested, source, id, req, job.String()); err != nil {
 		return err
 	}
 	if !wait {
@@ -133,8 +135,8 @@ func (a *app) backup(ctx context.Context, req schemas.BackupRequested, wait bool
 	return a.result(j)
 }
 
-func publish(ctx context.Context, cl *client.Client, t topics.Raw, id string, data schemas.Public, key string) error {
-	e, err := event(id, data, key)
+func publish(ctx context.Context, cl *client.Client, t topics.Raw, source, id string, data schemas.Public, key string) error {
+	e, err := event(source, id, data, key)
 	if err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ func (a *app) cancel(ctx context.Context, name string) error {
 		a.say("job %s is over already", id)
 		return nil
 	}
-	if err := publish(ctx, cl, topics.BackupsRequested, uuid.NewString(), schemas.BackupCancel{Job: id}, id.String()); err != nil {
+	if err := publish(ctx, cl, topics.BackupsRequested, eventSource(), uuid.NewString(), schemas.BackupCancel{Job: id}, id.String()); err != nil {
 		return err
 	}
 	a.say("job %s will be cancelled", id)

@@ -99,7 +99,7 @@ func (a *app) restore(ctx context.Context, req schemas.RestoreRequested, wait bo
 	defer cl.Close()
 	id := uuid.NewString()
 	restore := schemas.RestoreID(eventSource(), id)
-	if err := publish(ctx, cl, topics.RestoresRequested, id, req, restore.String()); err != nil {
+	if err := publish(ctx, cl, topics.RestoresRequested, eventSource(), id, req, restore.String()); err != nil {
 		return err
 	}
 	a.say("restore %s", restore)

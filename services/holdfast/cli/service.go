@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/stage/client"
@@ -72,9 +74,22 @@ func eventSource() string {
 	return "/cli/" + host + "/" + who
 }
 
+// keyed is the source of requests whose ids people choose: one for everybody, so that
+// a key is the same job from wherever it is sent.
+const keyed = "/cli/key"
+
+// sender is the source and the id of a request. Both together are its job, so a key
+// that comes again is the same request again; without one each is another.
+func sender(key string) (source, id string) {
+	if key != "" {
+		return keyed, key
+	}
+	return eventSource(), uuid.NewString()
+}
+
 // event makes an order of ours.
-func event(id string, data schemas.Public, key string) (schemas.Event, error) {
-	e, err := schemas.NewEvent(id, eventSource(), time.Now().UTC(), "", data)
+func event(source, id string, data schemas.Public, key string) (schemas.Event, error) {
+	e, err := schemas.NewEvent(id, source, time.Now().UTC(), "", data)
 	e.Key = key
 	return e, err
 }
