@@ -39,7 +39,7 @@ func TestADeadSinkIsProbedWithSingleSnapshots(t *testing.T) {
 	for _, open := range []int{2, 3, 4, 5, 6, 7} {
 		for _, q := range orders {
 			if x.open(q).GetState() == schemas.OpenRun_STATE_LEASED {
-				x.done(q)
+				x.over(q)
 				break
 			}
 		}
@@ -50,7 +50,7 @@ func TestADeadSinkIsProbedWithSingleSnapshots(t *testing.T) {
 			t.Fatalf("%d are open, not %d", n, open)
 		}
 	}
-	x.done(orderOf(200, "n200"))
+	x.over(orderOf(200, "n200"))
 	if at := x.s.source("a").brake.at; at != 0 {
 		t.Errorf("still braked at %d", at)
 	}
