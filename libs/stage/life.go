@@ -175,7 +175,7 @@ func (m *Room) retry(f *feed, keep func()) {
 
 // watched runs one attempt at in, and tells how it went. A panic ends the room.
 func (m *Room) watched(in *In, t *trying, h func() error) error {
-	n := Note{Kind: Done, Stage: m.mem.run.stage.Name, Topic: in.Topic, Part: m.Number, Offset: in.Offset}
+	n := Note{Kind: Done, Region: m.mem.run.env.Region, Stage: m.mem.run.stage.Name, Topic: in.Topic, Part: m.Number, Offset: in.Offset}
 	in.start = m.mem.run.env.Now()
 	began := time.Now()
 	in.Context = m.mem.run.env.Watch.Begin(in.Context, n)

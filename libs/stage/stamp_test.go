@@ -125,11 +125,11 @@ func TestTelemetry(t *testing.T) {
 		}
 		text := metricsOf(t, m)
 		for _, want := range []string{
-			`holdfast_stage_inputs_total{outcome="done",stage="clerk",topic="test-1.jobs.leased"} 2`,
-			`holdfast_stage_inputs_total{outcome="refused",stage="clerk",topic="test-1.jobs.leased"} 1`,
-			`holdfast_stage_held_records{stage="clerk",topic="test-1.jobs.leased"} 1`,
-			`holdfast_stage_lag_records{stage="clerk",topic="test-1.jobs.leased"} 1`,
-			`holdfast_stage_rooms{stage="clerk",state="ready"} 2`,
+			`holdfast_stage_inputs_total{outcome="done",region="test-1",stage="clerk",topic="test-1.jobs.leased"} 2`,
+			`holdfast_stage_inputs_total{outcome="refused",region="test-1",stage="clerk",topic="test-1.jobs.leased"} 1`,
+			`holdfast_stage_held_records{region="test-1",stage="clerk",topic="test-1.jobs.leased"} 1`,
+			`holdfast_stage_lag_records{region="test-1",stage="clerk",topic="test-1.jobs.leased"} 1`,
+			`holdfast_stage_rooms{region="test-1",stage="clerk",state="ready"} 2`,
 			`holdfast_kafka_connects_total`,
 		} {
 			if !strings.Contains(text, want) {
@@ -137,8 +137,8 @@ func TestTelemetry(t *testing.T) {
 			}
 		}
 		member.Leave()
-		if text := metricsOf(t, m); !strings.Contains(text, `holdfast_stage_held_records{stage="clerk",topic="test-1.jobs.leased"} 0`) ||
-			!strings.Contains(text, `holdfast_stage_rooms{stage="clerk",state="all"} 0`) {
+		if text := metricsOf(t, m); !strings.Contains(text, `holdfast_stage_held_records{region="test-1",stage="clerk",topic="test-1.jobs.leased"} 0`) ||
+			!strings.Contains(text, `holdfast_stage_rooms{region="test-1",stage="clerk",state="all"} 0`) {
 			b.T.Error("a room that is gone still counts")
 		}
 	})

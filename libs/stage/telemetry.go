@@ -18,7 +18,7 @@ import (
 // Telemetry is the Watch that feeds metrics, health and traces; all stages of a
 // process share one. tracer may be nil: then no spans are made.
 func Telemetry(m *watch.Metrics, h *watch.Health, tracer trace.Tracer) Watch {
-	return &telemetry{metrics: m, health: h, tracer: tracer, ports: map[where]*port{}, rooms: map[string]map[int32]bool{}, stood: map[where]map[int32]Note{}}
+	return &telemetry{metrics: m, health: h, tracer: tracer, ports: map[where]*port{}, rooms: map[whose]map[int32]bool{}, stood: map[where]map[int32]Note{}}
 }
 
 type telemetry struct {
@@ -28,11 +28,19 @@ type telemetry struct {
 
 	mu    sync.RWMutex
 	ports map[where]*port
-	rooms map[string]map[int32]bool // by stage and number: recalled?
-	stood map[where]map[int32]Note  // what the gauges count of each room
+	rooms map[whose]map[int32]bool // by number: recalled?
+	stood map[where]map[int32]Note // what the gauges count of each room
 }
 
-type where struct{ stage, topic string }
+// whose is a stage of one region: a process may run one of each.
+type whose struct{ region, stage string }
+
+type where struct {
+	whose
+	topic string
+}
+
+func by(n Note) where { return where{whose{n.Region, n.Stage}, n.Topic} }
 
 // port is a topic's metrics, looked up once: each input counts twice here.
 type port struct {
@@ -48,10 +56,10 @@ func (t *telemetry) port(at where) *port {
 		return p
 	}
 	p = &port{
-		done:    t.metrics.Inputs.WithLabelValues(at.stage, at.topic, string(Done)),
-		retry:   t.metrics.Inputs.WithLabelValues(at.stage, at.topic, string(Retry)),
-		refused: t.metrics.Inputs.WithLabelValues(at.stage, at.topic, string(Refusal)),
-		seconds: t.metrics.Seconds.WithLabelValues(at.stage, at.topic),
+		done:    t.metrics.Inputs.WithLabelValues(at.region, at.stage, at.topic, string(Done)),
+		retry:   t.metrics.Inputs.WithLabelValues(at.region, at.stage, at.topic, string(Retry)),
+		refused: t.metrics.Inputs.WithLabelValues(at.region, at.stage, at.topic, string(Refusal)),
+		seconds: t.metrics.Seconds.WithLabelValues(at.region, at.stage, at.topic),
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -68,14 +76,14 @@ func (t *telemetry) Begin(ctx context.Context, n Note) context.Context {
 }
 
 func (t *telemetry) End(ctx context.Context, n Note) {
-	p := t.port(where{n.Stage, n.Topic})
+	p := t.port(by(n))
 	p.seconds.Observe(n.Took.Seconds())
 	if n.Count > 0 { // it was, or is, tried again
 		since := n.Since
 		if n.Kind != Retry {
 			since = time.Time{}
 		}
-		t.metrics.Retrying.Set(since, n.Stage, n.Topic, n.Part)
+		t.metrics.Retrying.Set(since, n.Region, n.Stage, n.Topic, n.Part)
 	}
 	switch n.Kind {
 	case Done:
@@ -100,67 +108,71 @@ func (t *telemetry) Tell(n Note) {
 		t.stand(n)
 		return
 	case Lost:
-		t.metrics.Lost.WithLabelValues(n.Stage, n.Topic).Add(float64(n.Count))
+		t.metrics.Lost.WithLabelValues(n.Region, n.Stage, n.Topic).Add(float64(n.Count))
 	case Committed:
 		if n.Err != nil {
-			t.metrics.Events.WithLabelValues(n.Stage, "commit_failed").Inc()
+			t.metrics.Events.WithLabelValues(n.Region, n.Stage, "commit_failed").Inc()
 		}
 		return
 	case Recalled:
-		t.metrics.Recall.WithLabelValues(n.Stage).Observe(n.Took.Seconds())
+		t.metrics.Recall.WithLabelValues(n.Region, n.Stage).Observe(n.Took.Seconds())
 	case Stopped:
-		t.metrics.Stopped.Set(n.Since, n.Stage, n.Topic, n.Part)
+		t.metrics.Stopped.Set(n.Since, n.Region, n.Stage, n.Topic, n.Part)
 	}
-	t.metrics.Events.WithLabelValues(n.Stage, string(n.Kind)).Inc()
+	t.metrics.Events.WithLabelValues(n.Region, n.Stage, string(n.Kind)).Inc()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	rooms := t.rooms[n.Stage]
+	of := by(n).whose
+	rooms := t.rooms[of]
 	if rooms == nil {
 		rooms = map[int32]bool{}
-		t.rooms[n.Stage] = rooms
+		t.rooms[of] = rooms
 	}
 	switch n.Kind {
 	case Starting:
-		t.health.Waiting(n.Stage, "its group")
+		t.health.Waiting(of.part(), "its group")
 		return
 	case Assigned, Failed:
 		rooms[n.Part] = false
 	case Recalled:
 		rooms[n.Part] = true
-		t.metrics.Stopped.Clear(n.Stage, n.Part)
+		t.metrics.Stopped.Clear(n.Region, n.Stage, n.Part)
 	case Revoked:
 		delete(rooms, n.Part)
 		t.forget(n)
-		t.metrics.Stopped.Clear(n.Stage, n.Part)
-		t.metrics.Retrying.Clear(n.Stage, n.Part)
+		t.metrics.Stopped.Clear(n.Region, n.Stage, n.Part)
+		t.metrics.Retrying.Clear(n.Region, n.Stage, n.Part)
 	case Joined:
 	default:
 		return
 	}
-	t.count(n.Stage, rooms)
+	t.count(of, rooms)
 }
 
 // count is called under the lock.
-func (t *telemetry) count(stage string, rooms map[int32]bool) {
+func (t *telemetry) count(of whose, rooms map[int32]bool) {
 	ready := 0
 	for _, r := range rooms {
 		if r {
 			ready++
 		}
 	}
-	t.metrics.Rooms.WithLabelValues(stage, "all").Set(float64(len(rooms)))
-	t.metrics.Rooms.WithLabelValues(stage, "ready").Set(float64(ready))
+	t.metrics.Rooms.WithLabelValues(of.region, of.stage, "all").Set(float64(len(rooms)))
+	t.metrics.Rooms.WithLabelValues(of.region, of.stage, "ready").Set(float64(ready))
 	if ready < len(rooms) {
-		t.health.Waiting(stage, fmt.Sprintf("its tables: %d of %d rooms have read them", ready, len(rooms)))
+		t.health.Waiting(of.part(), fmt.Sprintf("its tables: %d of %d rooms have read them", ready, len(rooms)))
 	} else {
-		t.health.Ready(stage)
+		t.health.Ready(of.part())
 	}
 }
+
+// part is how health names it.
+func (w whose) part() string { return w.region + "." + w.stage }
 
 func (t *telemetry) stand(n Note) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := where{n.Stage, n.Topic}
+	at := by(n)
 	if t.stood[at] == nil {
 		t.stood[at] = map[int32]Note{}
 	}
@@ -171,7 +183,7 @@ func (t *telemetry) stand(n Note) {
 // forget takes a room that is not ours any more out of the gauges.
 func (t *telemetry) forget(n Note) {
 	for at, parts := range t.stood {
-		if at.stage == n.Stage {
+		if at.whose == by(n).whose {
 			t.move(at, parts[n.Part], Note{})
 			delete(parts, n.Part)
 		}
@@ -179,8 +191,8 @@ func (t *telemetry) forget(n Note) {
 }
 
 func (t *telemetry) move(at where, from, to Note) {
-	t.metrics.Lag.WithLabelValues(at.stage, at.topic).Add(float64(to.Count - from.Count))
-	t.metrics.Held.WithLabelValues(at.stage, at.topic).Add(float64(to.Held - from.Held))
+	t.metrics.Lag.WithLabelValues(at.region, at.stage, at.topic).Add(float64(to.Count - from.Count))
+	t.metrics.Held.WithLabelValues(at.region, at.stage, at.topic).Add(float64(to.Held - from.Held))
 }
 
 // Hooks are for the client of one membership of a stage.

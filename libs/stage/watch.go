@@ -23,6 +23,7 @@ const (
 	Failed    Kind = "failed"    // the room ended and will be built again
 	Renewed   Kind = "renewed"   // the client is given up, and with it all rooms
 	Lost      Kind = "lost"      // Count records left the log unread, or came back
+	Passed    Kind = "passed"    // a row of a table across regions does not decode, and is not shown
 	Late      Kind = "overdue"   // a hold is older than its port allows
 	Recalled  Kind = "recalled"  // Count rows were read in Took
 	Starting  Kind = "starting"  // the stage looks for its topics and its group
@@ -38,6 +39,7 @@ const (
 // Note is one thing that happened. Topic, Part and Offset say where.
 type Note struct {
 	Kind   Kind
+	Region string // that the stage works for
 	Stage  string
 	Topic  string
 	Part   int32
@@ -81,7 +83,7 @@ func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
 
 // tell tells the watch, and the log what an operator must know.
 func (r *runner) tell(n Note) {
-	n.Stage = r.stage.Name
+	n.Region, n.Stage = r.env.Region, r.stage.Name
 	r.env.Watch.Tell(n)
 	r.log(n)
 }
@@ -100,7 +102,7 @@ func (r *runner) log(n Note) {
 		if n.Kind == Failed && told(n.Err) {
 			return
 		}
-	case Trouble, Late, Refusal, Retry:
+	case Trouble, Passed, Late, Refusal, Retry:
 		level = slog.LevelWarn
 	case Recalled:
 		level = slog.LevelInfo

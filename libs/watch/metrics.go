@@ -9,23 +9,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics are a process's. Labels are stages, topics and words from short
+// Metrics are a process's. Labels are regions, stages, topics and words from short
 // lists: an id never is one, because each value lives for ever.
 type Metrics struct {
 	// Registry is the process's own; who has a limit registers its gauge here.
 	Registry *prometheus.Registry
 
-	Inputs  *prometheus.CounterVec   // stage, topic, outcome
-	Seconds *prometheus.HistogramVec // stage, topic: in the handler
-	Events  *prometheus.CounterVec   // stage, event: what befell its rooms
-	Lost    *prometheus.CounterVec   // stage, topic: records that left the log unread
-	Lag     *prometheus.GaugeVec     // stage, topic: records not done
-	Held    *prometheus.GaugeVec     // stage, topic: records handled or held
-	Rooms   *prometheus.GaugeVec     // stage, state: all, ready
-	Recall  *prometheus.HistogramVec // stage: seconds until the tables were read
+	Inputs  *prometheus.CounterVec   // region, stage, topic, outcome
+	Seconds *prometheus.HistogramVec // region, stage, topic: in the handler
+	Events  *prometheus.CounterVec   // region, stage, event: what befell its rooms
+	Lost    *prometheus.CounterVec   // region, stage, topic: records that left the log unread
+	Lag     *prometheus.GaugeVec     // region, stage, topic: records not done
+	Held    *prometheus.GaugeVec     // region, stage, topic: records handled or held
+	Rooms   *prometheus.GaugeVec     // region, stage, state: all, ready
+	Recall  *prometheus.HistogramVec // region, stage: seconds until the tables were read
 
-	Retrying *Ages // stage, topic: since when an input is tried again and again
-	Stopped  *Ages // stage, topic: since when a row of that table stops a room
+	Retrying *Ages // region, stage, topic: since when an input is tried again and again
+	Stopped  *Ages // region, stage, topic: since when a row of that table stops a room
 
 	// Lied counts places that a source's change tracking claimed unchanged, and that
 	// a full read found changed. Anything but 0 is an alarm.
@@ -44,21 +44,21 @@ func NewMetrics() *Metrics {
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
 		Inputs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_stage_inputs_total",
-			Help: "Attempts at an input, by how they ended: done, retry, refused. Topic is empty for what the clock begins."}, []string{"stage", "topic", "outcome"}),
+			Help: "Attempts at an input, by how they ended: done, retry, refused. Topic is empty for what the clock begins."}, []string{"region", "stage", "topic", "outcome"}),
 		Seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "holdfast_stage_handler_seconds",
-			Help: "Time in a handler, background work not counted.", Buckets: handlerBuckets}, []string{"stage", "topic"}),
+			Help: "Time in a handler, background work not counted.", Buckets: handlerBuckets}, []string{"region", "stage", "topic"}),
 		Events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_stage_events_total",
-			Help: "What befell rooms: failed (built again), renewed (client given up), overdue (a hold), trouble (the bus), no_room (what it writes to is full), assigned, revoked, commit_failed."}, []string{"stage", "event"}),
+			Help: "What befell rooms: failed (built again), renewed (client given up), overdue (a hold), trouble (the bus), no_room (what it writes to is full), assigned, revoked, commit_failed."}, []string{"region", "stage", "event"}),
 		Lost: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_stage_records_lost_total",
-			Help: "Records that left the log before they were read."}, []string{"stage", "topic"}),
+			Help: "Records that left the log before they were read."}, []string{"region", "stage", "topic"}),
 		Lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "holdfast_stage_lag_records",
-			Help: "Records in the log that are not done, of this process's rooms."}, []string{"stage", "topic"}),
+			Help: "Records in the log that are not done, of this process's rooms."}, []string{"region", "stage", "topic"}),
 		Held: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "holdfast_stage_held_records",
-			Help: "Records in a handler or under a hold. Bounded by the staging window, not by a cap."}, []string{"stage", "topic"}),
+			Help: "Records in a handler or under a hold. Bounded by the staging window, not by a cap."}, []string{"region", "stage", "topic"}),
 		Rooms: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "holdfast_stage_rooms",
-			Help: "Rooms of this process: all, and ready (tables recalled)."}, []string{"stage", "state"}),
+			Help: "Rooms of this process: all, and ready (tables recalled)."}, []string{"region", "stage", "state"}),
 		Recall: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "holdfast_stage_recall_seconds",
-			Help: "From a room's birth until it has seen its tables.", Buckets: prometheus.ExponentialBuckets(0.01, 4, 9)}, []string{"stage"}),
+			Help: "From a room's birth until it has seen its tables.", Buckets: prometheus.ExponentialBuckets(0.01, 4, 9)}, []string{"region", "stage"}),
 	}
 	m.Lied = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_tracking_lied_places_total",
 		Help: "Places that change tracking claimed unchanged, and a full read found changed. Points since the last full read may be wrong."}, []string{"source"})

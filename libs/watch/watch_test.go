@@ -49,9 +49,9 @@ func TestReadyMeansAllParts(t *testing.T) {
 
 func TestMetricsAreServed(t *testing.T) {
 	m := NewMetrics()
-	m.Inputs.WithLabelValues("deduper", "chunks.cut", "done").Add(3)
+	m.Inputs.WithLabelValues("eu-1", "deduper", "chunks.cut", "done").Add(3)
 	_, body := get(t, Handler(m, &Health{}), "/metrics")
-	if !strings.Contains(body, `holdfast_stage_inputs_total{outcome="done",stage="deduper",topic="chunks.cut"} 3`) {
+	if !strings.Contains(body, `holdfast_stage_inputs_total{outcome="done",region="eu-1",stage="deduper",topic="chunks.cut"} 3`) {
 		t.Error(body)
 	}
 }

@@ -117,7 +117,7 @@ func TestMetricsOfTheHouse(t *testing.T) {
 	u := start(t, map[string]map[string][]byte{"web-01": {"disk0.raw": noise(1, 1<<20)}})
 	u.ends("--match", "*")
 	want := []string{"holdfast_deduper_claims 0", "holdfast_deduper_waiters 0", "holdfast_deduper_condemned_packs 0",
-		"holdfast_deduper_index_bytes ", `holdfast_stage_rooms{stage="deduper",state="ready"}`}
+		"holdfast_deduper_index_bytes ", `holdfast_stage_rooms{region="local",stage="deduper",state="ready"}`}
 	u.until("the metrics of a house at rest", func() bool {
 		answer, err := http.Get(u.run.Metrics)
 		u.must(err)

@@ -55,7 +55,7 @@ func TestTomorrowsRecords(t *testing.T) {
 	u.same(to+"/disk0.raw", disk)
 	// The auditor parks what comes before the lease of its backup, as these may have.
 	u.until("nothing to be left undone", func() bool {
-		return strings.Count(sum(web(), "holdfast_stage_lag_records"), "\n") == strings.Count(sum(web(), `holdfast_stage_lag_records{stage="auditor"`), "\n")
+		return strings.Count(sum(web(), "holdfast_stage_lag_records"), "\n") == strings.Count(sum(web(), `holdfast_stage_lag_records{region="local",stage="auditor"`), "\n")
 	})
 	if failed := sum(web(), `event="failed"`) + sum(web(), `event="renewed"`); failed != "" {
 		t.Error("rooms failed: ", failed)
