@@ -1,6 +1,7 @@
 package topics
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -88,5 +89,14 @@ func TestMessagesByName(t *testing.T) {
 		RowDigest(ExportsOpen.Spec, 0, nil, nil) == RowDigest(PagesFiled.Spec, 0, nil, nil) ||
 		RowDigest(ExportsOpen.Spec, 0, nil, nil) == RowDigest(ExportsOpen.Spec, 1, nil, nil) {
 		t.Error("two rows have one name")
+	}
+}
+
+// A region is there when all that is asked for is, and nothing else that looks like it.
+func TestRegions(t *testing.T) {
+	names := []string{"eu-1.backups.queued", "eu-1.backups.leased", "us-1.backups.queued", "a.b.backups.queued", "a.b.backups.leased",
+		"backups.queued", "backups.leased", ".backups.queued", ".backups.leased", "eu-1.backups.queued.refused", "ap.backups.leased", "ap.backups.queued"}
+	if got, want := Regions(names, BackupsQueued.Spec, BackupsLeased.Spec), []string{"ap", "eu-1"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -46,8 +46,8 @@ func listOffset(ctx context.Context, cl *kgo.Client, topic string, part int32, w
 }
 
 // hollow is Solid for the runner, which tells and goes on.
-func (r *runner) hollow(ctx context.Context, cl *kgo.Client, topic string, part int32, at, end int64) int64 {
-	to, err := Solid(ctx, cl, topic, r.ids[topic], part, at, end)
+func (r *runner) hollow(ctx context.Context, cl *kgo.Client, topic string, id [16]byte, part int32, at, end int64) int64 {
+	to, err := Solid(ctx, cl, topic, id, part, at, end)
 	if err != nil {
 		r.tell(Note{Kind: Trouble, Topic: topic, Part: part, Offset: to, Err: err})
 	}

@@ -143,7 +143,7 @@ func (m *Room) handle(f *feed, rec *kgo.Record) {
 // shown shows an input to its handler, unless it is not for us, or has ended the room
 // before, again and again, by what is no weather.
 func (m *Room) shown(f *feed, in *In) error {
-	if err := m.mem.run.foreign(in.rec); err != nil {
+	if err := foreign(in.rec, m.mem.run.specs[in.Topic], m.mem.run.env.Region); err != nil {
 		return err
 	}
 	if err := m.mem.run.blames.verdict(*in.spot()); err != nil {

@@ -16,6 +16,7 @@ const (
 	stream
 	table
 	whole
+	across
 )
 
 // Port joins a room R to topics, or to the clock.
@@ -23,7 +24,8 @@ type Port[R any] struct {
 	topics []topics.Spec
 	kind   kind
 	writes bool
-	decode func(*kgo.Record) (any, error) // of a whole table
+	wait   time.Duration                  // of a table across regions
+	decode func(*kgo.Record) (any, error) // of a whole table, or one across regions
 	bind   func(R, *body)
 }
 

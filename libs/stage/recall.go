@@ -24,8 +24,9 @@ func (m *Room) recall() {
 	}
 	for _, s := range m.mem.run.shelves {
 		m.wholes++
-		s.join(m)
+		s.join(m, func() { m.wholes--; m.reach(nil, 0) })
 	}
+	m.mem.run.meet(m)
 	m.reach(nil, 0)
 	m.probe(map[*feed]int64{})
 }
@@ -80,7 +81,7 @@ func (m *Room) learn(f *feed, rec *kgo.Record) {
 
 // row has one row handled. The rows of a recall are not told one by one.
 func (m *Room) row(f *feed, rec *kgo.Record) error {
-	if err := m.mem.run.foreign(rec); err != nil {
+	if err := foreign(rec, m.mem.run.specs[rec.Topic], m.mem.run.env.Region); err != nil {
 		return err
 	}
 	in := &In{Context: m.ctx, Topic: rec.Topic, Part: rec.Partition, Offset: rec.Offset, Key: rec.Key, Time: rec.Timestamp, room: m}
@@ -152,7 +153,7 @@ func (m *Room) probe(before map[*feed]int64) {
 		}
 		from, end := f.seen, f.end
 		m.Go(func(ctx context.Context) func() {
-			to := m.mem.run.hollow(ctx, m.mem.cl, f.topic, m.Number, from, end)
+			to := m.mem.run.hollow(ctx, m.mem.cl, f.topic, m.mem.run.ids[f.topic], m.Number, from, end)
 			return func() { m.reach(f, to) }
 		})
 	}

@@ -90,12 +90,12 @@ func (m *member) refuse(in *In, why error, it *item) {
 
 // foreign refuses a record of a region's topic that says it is meant for another: a
 // vault belongs to one region, and so does all that leads to it.
-func (r *runner) foreign(rec *kgo.Record) error {
+func foreign(rec *kgo.Record, of topics.Spec, region string) error {
 	to := Headers(rec.Headers).Get(topics.HeaderRegion)
-	if to == nil || string(to) == r.env.Region || r.specs[rec.Topic].Kind == topics.Public {
+	if to == nil || string(to) == region || of.Kind == topics.Public {
 		return nil
 	}
-	return Refuse(fmt.Errorf("it is of region %q, and this is region %q", to, r.env.Region))
+	return Refuse(fmt.Errorf("it is of region %q, and this is region %q", to, region))
 }
 
 // Foreign says that a record of a region's topic is meant for another, for who reads

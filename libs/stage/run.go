@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -28,6 +29,11 @@ type runner struct {
 	ids     map[string][16]byte
 	names   map[[16]byte]string // of ids
 	shelves []*shelf
+
+	mu      sync.Mutex // of what follows
+	homes   map[*Room]bool
+	abroads map[string]*abroad // by region
+
 	blames  blames
 	pardons pardons
 }
@@ -54,7 +60,8 @@ func run(ctx context.Context, s Stage, env Env) error {
 	if len(s.Streams)+len(s.Tables) == 0 {
 		return errors.New("reads no stream and no table, so it has no rooms")
 	}
-	r := &runner{stage: s, env: env, writes: map[string]bool{}, refused: map[string]string{}, specs: map[string]topics.Spec{}, ids: map[string][16]byte{}, names: map[[16]byte]string{}}
+	r := &runner{stage: s, env: env, writes: map[string]bool{}, refused: map[string]string{}, specs: map[string]topics.Spec{}, ids: map[string][16]byte{}, names: map[[16]byte]string{},
+		homes: map[*Room]bool{}, abroads: map[string]*abroad{}}
 	r.name()
 	r.tell(Note{Kind: Starting})
 	if err := r.check(ctx); err != nil {
@@ -70,6 +77,7 @@ func run(ctx context.Context, s Stage, env Env) error {
 		return err
 	}
 	defer done()
+	defer r.goAbroad(ctx)()
 	again := patience(30 * time.Second)
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -153,27 +161,39 @@ func (r *runner) check(ctx context.Context) error {
 
 // openShelves starts to read whole tables, through one client without a group.
 func (r *runner) openShelves(ctx context.Context) (done func(), err error) {
-	if len(r.stage.Wholes) == 0 {
-		return func() {}, nil
-	}
 	from := map[string]map[int32]kgo.Offset{}
+	var wholes []topics.Spec
 	for _, t := range r.stage.Wholes {
+		if r.stage.broad != nil && t == r.stage.broad.topic {
+			continue
+		}
+		wholes = append(wholes, t)
 		parts := map[int32]kgo.Offset{}
 		for p := range r.env.Parts(t) {
 			parts[p] = kgo.NewOffset().AtStart()
 		}
 		from[t.In(r.env.Region)] = parts
 	}
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.ConsumePartitions(from), kgo.FetchMaxWait(fetchWait),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())}, r.env.Kafka...)...)
+	if len(wholes) == 0 {
+		return func() {}, nil
+	}
+	cl, err := shelfClient(r.env, from)
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range r.stage.Wholes {
-		r.shelves = append(r.shelves, newShelf(r, cl, t, r.stage.decode[t.Name]))
+	for _, t := range wholes {
+		s := newShelf(r, cl, t, r.env.Region, r.stage.decode[t.Name])
+		s.id, s.to = r.ids[s.topic], func(m *Room) func(row) { return m.body.shows[s.name] }
+		r.shelves = append(r.shelves, s)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
-	go func() { defer close(ended); r.readShelves(ctx, cl) }()
+	go func() { defer close(ended); r.readShelves(ctx, cl, r.shelves) }()
 	return func() { cancel(); <-ended; cl.Close() }, nil
+}
+
+// shelfClient reads partitions from their beginning, without a group.
+func shelfClient(env Env, from map[string]map[int32]kgo.Offset) (*kgo.Client, error) {
+	return kgo.NewClient(append([]kgo.Opt{kgo.ConsumePartitions(from), kgo.FetchMaxWait(fetchWait),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())}, env.Kafka...)...)
 }

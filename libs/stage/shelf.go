@@ -23,12 +23,17 @@ type row struct {
 
 // shelf is a whole table, kept once per process for all its rooms.
 type shelf struct {
-	run    *runner
-	cl     *kgo.Client // shared with the other shelves
-	name   string      // the house's
-	topic  string      // physical
-	decode func(*kgo.Record) (any, error)
-	every  bool // the table is an order of things: no record takes another's place
+	run     *runner
+	cl      *kgo.Client // shared with the other shelves
+	name    string      // the house's
+	topic   string      // physical
+	spec    topics.Spec
+	region  string
+	id      [16]byte              // of the topic
+	to      func(*Room) func(row) // the handler of a room
+	decode  func(*kgo.Record) (any, error)
+	every   bool // the table is an order of things: no record takes another's place
+	lenient bool // a row that does not decode is told, and passed over
 
 	mu    sync.Mutex
 	rows  []*row         // in the log's order; nil where a newer one of the key stands further on
@@ -36,16 +41,22 @@ type shelf struct {
 	live  int
 	seen  map[int32]int64 // all below are in rows
 	rooms map[*Room]bool
-	ends  map[*Room]map[int32]int64 // rooms that wait for all below
+	ends  map[*Room]waiter
 }
 
-func newShelf(r *runner, cl *kgo.Client, t topics.Spec, decode func(*kgo.Record) (any, error)) *shelf {
-	return &shelf{run: r, cl: cl, name: t.Name, topic: t.In(r.env.Region), decode: decode, every: t.Width == topics.Single, at: map[string]int{},
-		seen: map[int32]int64{}, rooms: map[*Room]bool{}, ends: map[*Room]map[int32]int64{}}
+// waiter is a room that waits for all below some ends. reached runs in the room.
+type waiter struct {
+	ends    map[int32]int64
+	reached func()
+}
+
+func newShelf(r *runner, cl *kgo.Client, t topics.Spec, region string, decode func(*kgo.Record) (any, error)) *shelf {
+	return &shelf{run: r, cl: cl, name: t.Name, topic: t.In(region), spec: t, region: region, decode: decode, every: t.Width == topics.Single, at: map[string]int{},
+		seen: map[int32]int64{}, rooms: map[*Room]bool{}, ends: map[*Room]waiter{}}
 }
 
 // readShelves keeps the shelves up to date until ctx ends.
-func (r *runner) readShelves(ctx context.Context, cl *kgo.Client) {
+func (r *runner) readShelves(ctx context.Context, cl *kgo.Client, shelves []*shelf) {
 	for {
 		got := cl.PollFetches(ctx)
 		if ctx.Err() != nil {
@@ -53,27 +64,25 @@ func (r *runner) readShelves(ctx context.Context, cl *kgo.Client) {
 		}
 		got.EachError(func(t string, p int32, err error) { r.tell(Note{Kind: Trouble, Topic: t, Part: p, Err: err}) })
 		got.EachPartition(func(p kgo.FetchTopicPartition) {
-			if s := r.shelf(p.Topic); s != nil && len(p.Records) > 0 {
-				s.put(p.Partition, p.Records)
+			for _, s := range shelves {
+				if s.topic == p.Topic && len(p.Records) > 0 {
+					s.put(p.Partition, p.Records)
+				}
 			}
 		})
 	}
 }
 
-func (r *runner) shelf(topic string) *shelf {
-	for _, s := range r.shelves {
-		if s.topic == topic {
-			return s
-		}
-	}
-	return nil
-}
-
 // put takes records of one partition, and shows them to all rooms.
 func (s *shelf) put(part int32, recs []*kgo.Record) {
-	news := make([]row, len(recs))
-	for i, rec := range recs {
-		news[i] = s.row(rec)
+	news := make([]row, 0, len(recs))
+	for _, rec := range recs {
+		w := s.row(rec)
+		if w.bad != nil && s.lenient {
+			s.run.tell(Note{Kind: Passed, Topic: rec.Topic, Part: rec.Partition, Offset: rec.Offset, Err: w.bad.err})
+			continue
+		}
+		news = append(news, w)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +97,7 @@ func (s *shelf) put(part int32, recs []*kgo.Record) {
 
 func (s *shelf) row(rec *kgo.Record) row {
 	w := row{key: rec.Key, rec: rec}
-	err := s.run.foreign(rec)
+	err := foreign(rec, s.spec, s.region)
 	if err == nil && rec.Value != nil {
 		w.value, err = s.decode(rec)
 	}
@@ -123,23 +132,27 @@ func (s *shelf) keep(w *row) {
 // waited for it.
 func (s *shelf) reach(part int32, to int64) {
 	s.seen[part] = max(s.seen[part], to)
-	for m, ends := range s.ends {
+	for m, w := range s.ends {
 		behind := false
-		for p, end := range ends {
+		for p, end := range w.ends {
 			behind = behind || s.seen[p] < end
 		}
 		if !behind {
 			delete(s.ends, m)
-			m.Post(func() { m.wholes--; m.reach(nil, 0) })
+			m.Post(w.reached)
 		}
 	}
 }
 
 // show runs in the room.
 func (s *shelf) show(m *Room, rows []row) {
-	do := m.body.shows[s.name]
+	do := s.to(m)
 	for _, w := range rows {
 		if s.run.passes(w.rec) {
+			continue
+		}
+		if s.lenient {
+			do(w)
 			continue
 		}
 		bad := w.bad
@@ -155,8 +168,9 @@ func (s *shelf) show(m *Room, rows []row) {
 	}
 }
 
-// join shows m all rows from now on, those of the past first.
-func (s *shelf) join(m *Room) {
+// join shows m all rows from now on, those of the past first, and then, when m has seen
+// all that the table holds now, calls reached.
+func (s *shelf) join(m *Room, reached func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	past := make([]row, 0, s.live)
@@ -167,7 +181,7 @@ func (s *shelf) join(m *Room) {
 	}
 	s.rooms[m] = true
 	m.Post(func() { s.show(m, past) })
-	m.Go(func(ctx context.Context) func() { s.await(ctx, m); return nil })
+	m.Go(func(ctx context.Context) func() { s.await(ctx, m, reached); return nil })
 }
 
 func (s *shelf) leave(m *Room) {
@@ -179,7 +193,7 @@ func (s *shelf) leave(m *Room) {
 
 // await reads where the table ends now, and watches over a log that has nothing
 // just below its end.
-func (s *shelf) await(ctx context.Context, m *Room) {
+func (s *shelf) await(ctx context.Context, m *Room, reached func()) {
 	var ends map[int32]int64
 	for retry := patience(10 * time.Second); ends == nil && ctx.Err() == nil; {
 		got, err := kadm.NewClient(s.cl).ListEndOffsets(ctx, s.topic)
@@ -196,7 +210,7 @@ func (s *shelf) await(ctx context.Context, m *Room) {
 	}
 	s.mu.Lock()
 	if ctx.Err() == nil {
-		s.ends[m] = ends
+		s.ends[m] = waiter{ends, reached}
 		s.reach(0, 0)
 	}
 	s.mu.Unlock()
@@ -211,7 +225,7 @@ func (s *shelf) await(ctx context.Context, m *Room) {
 		}
 		for p, end := range ends {
 			if at := now[p]; at < end && at == before[p] {
-				to := s.run.hollow(ctx, s.cl, s.topic, p, at, end)
+				to := s.run.hollow(ctx, s.cl, s.topic, s.id, p, at, end)
 				s.mu.Lock()
 				s.reach(p, to)
 				s.mu.Unlock()
@@ -225,4 +239,5 @@ func (m *Room) leaveShelves() {
 	for _, s := range m.mem.run.shelves {
 		s.leave(m)
 	}
+	m.mem.run.part(m)
 }

@@ -29,7 +29,9 @@ type Env struct {
 	Log    *slog.Logger     // nil: slog.Default()
 	Kafka  []kgo.Opt        // how to reach the brokers, made by Connect
 	Watch  Watch            // nil: nobody looks
-	Grace  time.Duration    // how long leaving the group may take; 0: 15s
+	// Regions are those that the process serves, for stages that serve several; nil: its own.
+	Regions *Regions
+	Grace   time.Duration // how long leaving the group may take; 0: 15s
 
 	counts map[string]int32 // partitions by physical topic
 }
@@ -49,12 +51,17 @@ type Stage struct {
 	Name    string
 	Streams []topics.Spec // read in order, committed
 	Tables  []topics.Spec // recalled by each room
-	Wholes  []topics.Spec // read in full by each process
+	Wholes  []topics.Spec // read in full by each process, of its region or of all
 	Writes  []topics.Spec
 
 	open   func(Env) (func(*Room) (body, error), error)
 	decode map[string]func(*kgo.Record) (any, error) // of whole tables
+	broad  *broad                                    // nil: reads no table across regions
 }
+
+// Coordinates reports whether the stage serves all regions of its process by itself:
+// it runs once, where another would run in each (see RunEach).
+func (s Stage) Coordinates() bool { return s.broad != nil }
 
 // Define declares a stage. open runs once per process and returns the maker of
 // rooms, which runs in the room's goroutine for each number that we own, and
@@ -70,6 +77,12 @@ func Define[R any](name string, open func(Env) (func(*Room) (R, error), error), 
 				s.Streams = append(s.Streams, t)
 			case table:
 				s.Tables = append(s.Tables, t)
+			case across:
+				if s.broad != nil {
+					panic(fmt.Sprintf("stage: %s reads two tables across regions", name))
+				}
+				s.broad = &broad{t, p.wait}
+				fallthrough
 			case whole:
 				s.Wholes = append(s.Wholes, t)
 				s.decode[t.Name] = p.decode
@@ -103,8 +116,10 @@ func Define[R any](name string, open func(Env) (func(*Room) (R, error), error), 
 
 // body is a room's handlers, bound to its state.
 type body struct {
-	inputs map[string]input     // of streams and tables, by the house's name
-	shows  map[string]func(row) // of whole tables
+	inputs map[string]input           // of streams and tables, by the house's name
+	shows  map[string]func(row)       // of whole tables
+	across func(region string, w row) // of the table across regions
+	turned func(Region)
 	beats  []beat
 	late   []late
 	close  func() error

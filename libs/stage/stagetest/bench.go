@@ -36,12 +36,15 @@ type Bench struct {
 	Log *slog.Logger
 	// Watch is told what the bench is told, of members that join from now on. May be nil.
 	Watch stage.Watch
+	// Regions are lent to members that join from now on. May be nil: its own alone.
+	Regions *stage.Regions
 	// Bugs says that handlers may panic; else one that does fails the test.
 	Bugs bool
 	// Skew is how far the clock of members that join from now on is from the bench's.
 	Skew time.Duration
 
 	seed    uint64
+	parts   int32
 	net     kfake.VirtualNetwork
 	cl      *kgo.Client
 	mu      sync.Mutex
@@ -63,8 +66,8 @@ func Run(t *testing.T, seed uint64, s stage.Stage, parts int32, f func(*Bench)) 
 	}
 	synctest.Test(t, func(t *testing.T) {
 		defer time.Sleep(time.Minute) // closed clients may still sleep in a slow wire
-		b := &Bench{T: t, Stage: s, seed: seed, Rand: rand.New(rand.NewPCG(seed, 1)), Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-		many, single := topicsOf(s)
+		b := &Bench{T: t, Stage: s, seed: seed, parts: parts, Rand: rand.New(rand.NewPCG(seed, 1)), Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+		many, single := topicsOf(s, Region)
 		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(b.net.Listen),
 			kfake.SeedTopics(parts, many...), kfake.SeedTopics(1, single...))
 		if err != nil {
@@ -83,17 +86,17 @@ func Run(t *testing.T, seed uint64, s stage.Stage, parts int32, f func(*Bench)) 
 	})
 }
 
-// topicsOf are the physical names of all that s may touch.
-func topicsOf(s stage.Stage) (many, single []string) {
+// topicsOf are the physical names of all that s may touch in a region.
+func topicsOf(s stage.Stage, region string) (many, single []string) {
 	all := append(slices.Concat(s.Streams, s.Tables, s.Wholes, s.Writes), topics.BackupsFaulted.Spec, topics.InputsTroubled.Spec)
 	for _, t := range slices.Concat(s.Streams, s.Tables, s.Wholes) {
 		all = append(all, t.Refused())
 	}
 	for _, t := range all {
 		if t.Width == topics.Single {
-			single = append(single, t.In(Region))
+			single = append(single, t.In(region))
 		} else {
-			many = append(many, t.In(Region))
+			many = append(many, t.In(region))
 		}
 	}
 	slices.Sort(many)

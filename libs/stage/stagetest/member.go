@@ -48,7 +48,7 @@ func (b *Bench) Join(torn float64) *Member {
 		Wire: NewWire(b.Dial, rand.New(rand.NewPCG(b.seed, 100+b.Rand.Uint64N(1<<32))), torn)}
 	b.up = append(b.up, m)
 	skew := b.Skew
-	env := stage.Env{Region: Region, Worker: m.id, Now: func() time.Time { return time.Now().Add(skew) }, Log: b.Log, Kafka: append(b.Kafka(m.Dial), kgo.ClientID(m.id)), Watch: b}
+	env := stage.Env{Region: Region, Worker: m.id, Now: func() time.Time { return time.Now().Add(skew) }, Log: b.Log, Kafka: append(b.Kafka(m.Dial), kgo.ClientID(m.id)), Watch: b, Regions: b.Regions}
 	if b.Watch != nil {
 		env.Watch = both{b, b.Watch}
 	}

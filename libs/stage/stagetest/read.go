@@ -40,7 +40,13 @@ func (b *Bench) Records(name string) (recs []*kgo.Record) {
 // Read returns all messages that t holds now; of a table without the tombstones.
 func Read[T proto.Message](b *Bench, t topics.Topic[T]) (got []T) {
 	b.T.Helper()
-	for _, rec := range b.Records(t.In(Region)) {
+	return ReadIn(b, Region, t)
+}
+
+// ReadIn is Read of another region's topic.
+func ReadIn[T proto.Message](b *Bench, region string, t topics.Topic[T]) (got []T) {
+	b.T.Helper()
+	for _, rec := range b.Records(t.In(region)) {
 		if rec.Value == nil {
 			continue
 		}
