@@ -32,6 +32,8 @@ type BackupRequested struct {
 	Machines []string `json:"machines,omitempty"`
 	// Selectors match any number of machines. Those that no machine matches select nothing.
 	Selectors []Selector `json:"selectors,omitempty"`
+	// Region takes the machines of that region alone: nothing else is meant, and names that only other regions know are left out. Default: all regions that are served.
+	Region string `json:"region,omitempty"`
 	// Mode full reads everything; incremental, the default, reads what changed since the last point.
 	Mode string `json:"mode,omitempty" jsonschema:"enum=incremental,enum=full"`
 	// Quiesce try, the default, takes the best level that can be had; require fails rather than take a lower one; off asks no guest.

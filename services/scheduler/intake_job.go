@@ -10,37 +10,50 @@ import (
 // job is what the intake makes of a request: orders for the scheduler's rooms,
 // and refusals for the auditor to say.
 type job struct {
-	orders   []*schemas.BackupQueued
+	orders   []order
 	refusals []*schemas.BackupLeased
+	others   string // how many names are other regions'
 }
 
-// jobOf makes a job of a request at a time. wait is true while sources may still
-// come that it means: for listing, from when the record came or the room was
-// opened, whichever is later.
-func (v *inventory) jobOf(r *request, opened, now time.Time, listing time.Duration) (j job, wait bool) {
-	if at := r.options.GetNotAfterMs(); now.UnixMilli() > at {
-		return r.refused(fmt.Sprintf("expired: it was not to begin after %s", schemas.MilliTime(at).Format(time.RFC3339))), false
+// order is a machine's part of a job, for the region that has it.
+type order struct {
+	region string
+	*schemas.BackupQueued
+}
+
+// when is what waiting is reckoned from.
+type when struct {
+	opened, now time.Time
+	listing     time.Duration
+	// fresh reports whether every region that there is was met. It is asked only where
+	// somebody would be refused for a machine that nobody has.
+	fresh func() bool
+}
+
+// jobOf makes a job of a request at a time. wait is true while sources may still come
+// that it means.
+func (v *inventory) jobOf(r *request, at when) (j job, wait bool) {
+	if notAfter := r.options.GetNotAfterMs(); at.now.UnixMilli() > notAfter {
+		return r.refused(fmt.Sprintf("expired: it was not to begin after %s", schemas.MilliTime(notAfter).Format(time.RFC3339))), false
 	}
 	found := v.resolve(r)
-	if (len(found.unknown) > 0 || len(found.machines) == 0) && !v.complete() {
-		begin := r.since
-		if opened.After(begin) {
-			begin = opened
-		}
-		if now.Before(begin.Add(listing)) {
+	if len(found.unknown) > 0 || len(found.machines) == 0 {
+		fresh := at.fresh() // asked first, so that the one is not waited for behind the other
+		if v.awaits(r.since, at.opened, at.now, at.listing) || !fresh {
 			return job{}, true
 		}
 	}
 	switch {
 	case len(found.machines) == 0:
-		return r.refused(found.whyNothing(v)), false
+		return r.refused(found.whyNothing(v, r.region)), false
 	case len(found.machines) > machinesMax:
 		return r.refused(fmt.Sprintf("selects %d machines, at most %d", len(found.machines), machinesMax)), false
 	}
+	j.others = found.whose()
 	id := &schemas.Job{Id: r.job.Bytes(), Of: uint32(len(found.machines) + len(found.unknown))}
 	for _, m := range found.machines {
-		j.orders = append(j.orders, &schemas.BackupQueued{Job: id, Backup: schemas.BackupID(r.job, m.GetSource(), m.GetId()).Bytes(),
-			Machine: m, Options: r.options, SinceMs: r.since.UnixMilli()})
+		j.orders = append(j.orders, order{m.region, &schemas.BackupQueued{Job: id, Backup: schemas.BackupID(r.job, m.machine.GetSource(), m.machine.GetId()).Bytes(),
+			Machine: m.machine, Options: r.options, SinceMs: r.since.UnixMilli()}})
 	}
 	for _, u := range found.unknown {
 		j.refusals = append(j.refusals, refusedWord(&schemas.BackupQueued{Job: id, Backup: schemas.UnknownID(r.job, u.name).Bytes(),

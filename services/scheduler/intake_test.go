@@ -190,7 +190,7 @@ func TestRequestsWaitForTheFirstListing(t *testing.T) {
 		if !b.Settled() || time.Since(sent) < Default().Listing || time.Since(sent) > 3*Default().Listing {
 			b.T.Errorf("settled after %v", time.Since(sent))
 		}
-		if got := toldOf(b); got != `refused job of 0: "db-07" is no machine` {
+		if got := toldOf(b); got != `refused job of 0: "db-07" is no machine; region test-1 has listed no source yet` {
 			b.T.Errorf("got %s", got)
 		}
 	})

@@ -1,95 +1,109 @@
 package scheduler
 
 import (
-	"cmp"
 	"maps"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/holdfast-backup/holdfast/schemas"
 )
 
-// inventory is the whole of machines.found: what names and selectors mean now.
+// inventory is the whole of machines.found in every region that is served: what names
+// and selectors mean now.
 type inventory struct {
-	machines map[string]*schemas.MachineFound // by key; those that are gone are not here; without disks and findings
-	byName   map[string][]*schemas.Machine    // sorted by key
-	byID     map[string][]*schemas.Machine
-	listed   map[string]bool // source to whether it was listed whole
+	regions map[string]*region
 }
 
-func newInventory() *inventory {
-	return &inventory{machines: map[string]*schemas.MachineFound{}, byName: map[string][]*schemas.Machine{},
-		byID: map[string][]*schemas.Machine{}, listed: map[string]bool{}}
-}
+func newInventory() *inventory { return &inventory{regions: map[string]*region{}} }
 
-// take keeps a row of the table; nil is its end.
-func (v *inventory) take(key string, row *schemas.MachineFound) {
-	source, id, _ := strings.Cut(key, "\n")
-	if id == "" {
-		if row == nil {
-			delete(v.listed, source)
-			return
-		}
-		v.listed[source] = row.GetSource().GetListedMs() != 0
-		return
+// region returns what is known of one, from now on.
+func (v *inventory) region(name string, now time.Time) *region {
+	g := v.regions[name]
+	if g == nil {
+		g = newRegion(name, now)
+		v.regions[name] = g
 	}
-	if old := v.machines[key]; old != nil {
-		remove(v.byName, old.GetMachine().GetName(), key)
-		remove(v.byID, old.GetMachine().GetId(), key)
-		delete(v.machines, key)
-	}
-	if row == nil || row.GetGone() {
-		return
-	}
-	m := row.GetMachine()
-	v.machines[key] = &schemas.MachineFound{Machine: m, Folder: row.GetFolder(), Tags: row.GetTags(), Host: row.GetHost(), Cluster: row.GetCluster()}
-	insert(v.byName, m.GetName(), m)
-	insert(v.byID, m.GetId(), m)
+	return g
 }
 
-func insert(index map[string][]*schemas.Machine, at string, m *schemas.Machine) {
-	index[at] = append(index[at], m)
-	slices.SortFunc(index[at], func(a, b *schemas.Machine) int { return cmp.Compare(machineKey(a), machineKey(b)) })
+// named is a machine and the region that it is in.
+type named struct {
+	region  string
+	machine *schemas.Machine
 }
 
-func remove(index map[string][]*schemas.Machine, at, key string) {
-	index[at] = slices.DeleteFunc(index[at], func(m *schemas.Machine) bool { return machineKey(m) == key })
-	if len(index[at]) == 0 {
-		delete(index, at)
-	}
-}
-
-// complete reports whether every source known was listed once, so that what is
-// not here is nowhere.
-func (v *inventory) complete() bool {
-	for _, listed := range v.listed {
-		if !listed {
-			return false
+// sorted are the regions that may be meant: one, or empty for all.
+func (v *inventory) sorted(only string) (all []*region) {
+	for _, name := range slices.Sorted(maps.Keys(v.regions)) {
+		if only == "" || only == name {
+			all = append(all, v.regions[name])
 		}
 	}
-	return len(v.listed) > 0
+	return all
 }
 
-// named returns the machines that a name may mean. source/id comes first: it
-// is the one way of saying that can always be made exact.
-func (v *inventory) named(name string) []*schemas.Machine {
-	for at, r := range name {
-		if r != '/' {
-			continue
+// named returns the machines that a name may mean in some regions. source/id comes
+// first: it is the one way of saying that can always be made exact.
+func (v *inventory) named(name string, in []*region) (found []named) {
+	for _, by := range []func(*region) []*schemas.Machine{
+		func(g *region) []*schemas.Machine {
+			if m := g.exact(name); m != nil {
+				return []*schemas.Machine{m}
+			}
+			return nil
+		},
+		func(g *region) []*schemas.Machine { return g.byName[name] },
+		func(g *region) []*schemas.Machine { return g.byID[name] },
+	} {
+		for _, g := range in {
+			for _, m := range by(g) {
+				found = append(found, named{g.name, m})
+			}
 		}
-		if m := v.machines[name[:at]+"\n"+name[at+1:]]; m != nil {
-			return []*schemas.Machine{m.GetMachine()}
+		if len(found) > 0 {
+			return found
 		}
 	}
-	if found := v.byName[name]; len(found) > 0 {
-		return found
-	}
-	return v.byID[name]
+	return nil
 }
 
-// near returns up to three names that name may have meant, with their sources.
-func (v *inventory) near(name string) []string {
-	names := slices.Sorted(maps.Keys(v.byName))
+// owners are the regions that have listed a source, or tried to. There should be one:
+// a machine is known by its source and id, and so are its backups.
+func (v *inventory) owners(source string) (all []string) {
+	for _, g := range v.sorted("") {
+		if _, has := g.listed[source]; has {
+			all = append(all, g.name)
+		}
+	}
+	return all
+}
+
+// awaits reports whether machines may still come that a request of a time means. A
+// region is waited for from when we met it, or a source of it, and never again: who
+// stands behind the request would pay for a region that does not begin. Only where
+// nothing at all is listed does a request wait from when it came, because then there is
+// nobody to pay.
+func (v *inventory) awaits(since, opened, now time.Time, listing time.Duration) bool {
+	if opened.After(since) {
+		since = opened
+	}
+	nothing, awaited := true, false
+	for _, g := range v.regions {
+		nothing = nothing && !slices.Contains(slices.Collect(maps.Values(g.listed)), true)
+		awaited = awaited || g.lacks() != "" && now.Before(g.since.Add(listing))
+	}
+	return awaited || nothing && now.Before(since.Add(listing))
+}
+
+// near returns up to three names that name may have meant.
+func near(name string, in []*region) []string {
+	all := map[string]bool{}
+	for _, g := range in {
+		for n := range g.byName {
+			all[n] = true
+		}
+	}
+	names := slices.Sorted(maps.Keys(all))
 	var near []string
 	for len(near) < 3 {
 		n := schemas.Nearest(name, names)
@@ -100,4 +114,13 @@ func (v *inventory) near(name string) []string {
 		names = slices.DeleteFunc(names, func(s string) bool { return s == n })
 	}
 	return near
+}
+
+// size counts machines and sources.
+func size(in []*region) (machines, sources int) {
+	for _, g := range in {
+		machines += len(g.machines)
+		sources += len(g.listed)
+	}
+	return machines, sources
 }

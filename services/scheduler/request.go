@@ -13,10 +13,11 @@ import (
 // What a request may hold. Options ride in each of a job's orders, and a row of
 // machines.tended holds 17 of those: 17 × 16 KiB + two points of 64 KiB < 1 MiB.
 const (
-	machinesMax  = 10_000         // of one job: a region holds no more
+	machinesMax  = 10_000         // of one job, in all regions: one region holds no more
 	selectorsMax = 256            // × 10,000 machines is a second of matching
 	disksMax     = 64             // excluded, × 256 B = 16 KiB
 	nameMax      = 1024           // bytes of source/id
+	regionMax    = 63             // bytes, as in the configuration
 	reasonMax    = 1024           // bytes of a refusal: it may quote what came in
 	notAfterIn   = 24 * time.Hour // an order nobody was there to take is old news the next day
 )
@@ -25,6 +26,7 @@ const (
 type request struct {
 	job       schemas.UUID
 	cancel    schemas.UUID // of another job; zero: this is an order
+	region    string       // only of this one; empty: of all
 	machines  []string
 	selectors []match.Selector
 	options   *schemas.Options
@@ -53,7 +55,7 @@ func readRequest(e schemas.Event, at time.Time) (*request, error) {
 	if err := bounded(data); err != nil {
 		return r, err
 	}
-	r.machines = data.Machines
+	r.region, r.machines = data.Region, data.Machines
 	for i, s := range data.Selectors {
 		sel, err := match.Compile(s)
 		if err != nil {
@@ -77,6 +79,9 @@ func bounded(d schemas.BackupRequested) error {
 	}
 	if len(d.Machines)+len(d.Selectors) == 0 {
 		return errors.New("data: names no machine and has no selector")
+	}
+	if len(d.Region) > regionMax {
+		return fmt.Errorf("data.region: is a name of %d bytes, at most %d", len(d.Region), regionMax)
 	}
 	for i, name := range d.Machines {
 		switch {

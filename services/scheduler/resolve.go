@@ -1,97 +1,86 @@
 package scheduler
 
 import (
-	"fmt"
+	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/holdfast-backup/holdfast/libs/match"
-	"github.com/holdfast-backup/holdfast/schemas"
 )
 
-// resolved is what a request means: machines to back up, and names that are
-// none, each with why.
+// resolved is what a request means: machines to back up, names that are none, each
+// with why, and names that other regions know than the one it is for.
 type resolved struct {
-	machines []*schemas.Machine
+	machines []named
 	unknown  []unknown
+	others   map[string]int // by region
+	in       []*region      // that may be meant
 	asked    []match.Selector
 }
 
 type unknown struct{ name, why string }
 
+// nearMax is for how many unknown names of one request similar ones are sought: each
+// is held against every name there is, 5 ms of 10,000, and a list of another house may
+// have 10,000.
+const nearMax = 64
+
 // resolve finds the machines of a request, each once, in the order of their keys.
 func (v *inventory) resolve(r *request) resolved {
-	found := map[string]*schemas.Machine{}
-	out := resolved{asked: r.selectors}
+	found := map[string]named{}
+	out := resolved{asked: r.selectors, others: map[string]int{}, in: v.sorted(r.region)}
 	said := map[string]bool{}
 	for _, name := range r.machines {
 		if said[name] {
 			continue
 		}
 		said[name] = true
-		switch ms := v.named(name); len(ms) {
-		case 0:
-			out.unknown = append(out.unknown, unknown{name, v.whyUnknown(name)})
-		case 1:
-			found[machineKey(ms[0])] = ms[0]
-		default:
+		ms := v.named(name, out.in)
+		switch {
+		case len(ms) == 1:
+			found[machineKey(ms[0].machine)] = ms[0]
+		case len(ms) > 1:
 			out.unknown = append(out.unknown, unknown{name, v.whyAmbiguous(name, ms)})
-		}
-	}
-	if len(r.selectors) > 0 {
-		for key, m := range v.machines {
-			if slices.ContainsFunc(r.selectors, func(s match.Selector) bool { return s.Matches(m) }) {
-				found[key] = m.GetMachine()
+		default:
+			if other := v.named(name, v.sorted("")); len(other) > 0 {
+				out.others[other[0].region]++
+				continue
 			}
+			out.unknown = append(out.unknown, unknown{name, whyUnknown(name, out.in, len(out.unknown) < nearMax)})
 		}
 	}
+	out.choose(v, r, found)
 	for _, key := range slices.Sorted(maps.Keys(found)) {
 		out.machines = append(out.machines, found[key])
 	}
 	return out
 }
 
-func (v *inventory) whyUnknown(name string) string {
-	why := fmt.Sprintf("%q is no machine", name)
-	if near := v.near(name); len(near) > 0 {
-		for i, n := range near {
-			near[i] = fmt.Sprintf("%q", n)
+// choose adds what selectors match. A source that two regions call their own is
+// neither's, and a region that can't be read is told: each is a refusal of its own,
+// and the rest runs.
+func (r *resolved) choose(v *inventory, of *request, found map[string]named) {
+	if len(of.selectors) == 0 {
+		return
+	}
+	contested := map[string]bool{}
+	for _, g := range r.in {
+		if !g.read {
+			r.unknown = append(r.unknown, unknown{"region " + g.name, g.lacks()})
 		}
-		return why + "; near: " + strings.Join(near, ", ")
-	}
-	return why
-}
-
-const listedMax = 8 // names that a reason repeats
-
-func (v *inventory) whyAmbiguous(name string, ms []*schemas.Machine) string {
-	paths := make([]string, 0, listedMax)
-	for _, m := range ms[:min(len(ms), listedMax)] {
-		path := fmt.Sprintf("%q", schemas.MachineRefOf(m).Path())
-		if folder := v.machines[machineKey(m)].GetFolder(); folder != "" {
-			path += fmt.Sprintf(" in folder %q", folder)
+		for key, m := range g.machines {
+			if !slices.ContainsFunc(of.selectors, func(s match.Selector) bool { return s.Matches(m) }) {
+				continue
+			}
+			if source := m.GetMachine().GetSource(); len(r.in) > 1 && len(v.owners(source)) > 1 {
+				contested[source] = true
+				continue
+			}
+			found[key] = named{g.name, m.GetMachine()}
 		}
-		paths = append(paths, path)
 	}
-	return fmt.Sprintf("%q means %d machines: %s; say which, as source/id", name, len(ms), strings.Join(paths, ", "))
-}
-
-// whyNothing says why a job has no machine at all.
-func (r resolved) whyNothing(v *inventory) string {
-	if len(r.unknown) == 0 {
-		var words []string
-		for _, s := range r.asked[:min(len(r.asked), listedMax)] {
-			words = append(words, s.String())
-		}
-		return fmt.Sprintf("no machine matches %s: %d are known, of %d sources", strings.Join(words, ", "), len(v.machines), len(v.listed))
+	for _, source := range slices.Sorted(maps.Keys(contested)) {
+		r.unknown = append(r.unknown, unknown{"source " + source, v.whyContested(source)})
 	}
-	var whys []string
-	for _, u := range r.unknown[:min(len(r.unknown), listedMax)] {
-		whys = append(whys, u.why)
-	}
-	if more := len(r.unknown) - len(whys); more > 0 {
-		whys = append(whys, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(whys, "; ")
+	slices.SortStableFunc(r.unknown, func(a, b unknown) int { return cmp.Compare(a.name, b.name) })
 }

@@ -29,13 +29,13 @@ func Stage(c Config) stage.Stage {
 	)
 }
 
-// Intake is the stage before it: requests in, orders and refusals out.
+// Intake is the stage before it, one for all regions: requests in, orders out to the
+// region of each machine, and refusals to the intake's own.
 func Intake(c Config) stage.Stage {
 	return stage.Define("intake", func(env stage.Env) (func(*stage.Room) (*intake, error), error) {
-		parts := env.Parts(topics.BackupsQueued.Spec)
-		return func(r *stage.Room) (*intake, error) { return newIntake(c, env, r, parts), nil }, nil
+		return func(r *stage.Room) (*intake, error) { return newIntake(c, env, r), nil }, nil
 	},
-		stage.Whole(topics.MachinesFound, (*intake).found),
+		stage.Across(topics.MachinesFound, c.Listing, (*intake).found, (*intake).turned),
 		stage.WholeRaw(topics.PoliciesTaken, (*intake).taken),
 		stage.OnRaw(topics.BackupsRequested, (*intake).requested),
 		stage.OnRaw(topics.PoliciesDeclared, (*intake).declared),
