@@ -24,6 +24,10 @@ func (s *state) exported(e *schemas.ExportEnded, now time.Time, fx *effects) {
 	if o == nil {
 		return
 	}
+	if e.GetWord() == schemas.ExportEnded_WORD_READING {
+		s.reading(m, o, e, now, fx)
+		return
+	}
 	attempt := uint64(e.GetRun().GetAttempt())
 	if attempt != 0 && o.GetConnectionSlot() == attempt { // whatever it says, it reads no more
 		m.freeConnection(o)

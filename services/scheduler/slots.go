@@ -51,7 +51,7 @@ func (s *source) full() string {
 	case u.dirs >= dirs:
 		return fmt.Sprintf("a window in the staging share of source %s: %d of %d are in use", s.name, u.dirs, dirs)
 	}
-	return ""
+	return s.strained()
 }
 
 // fits reports whether one more may be taken; a limit of 0 is none.

@@ -41,6 +41,7 @@ type source struct {
 	brake    brake
 	line     line
 	survey   survey
+	answers  map[*machine]answered // of who reads
 }
 
 // machine is a row and what is known beyond it in memory.
