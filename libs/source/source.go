@@ -164,6 +164,9 @@ type File struct {
 	// ("nfc", "datastore"), kept on the point. Empty where there is one way. A
 	// provider that chooses when the file is opened says it from then on.
 	Via string
+	// Store names what the bytes lie on where the source has several (a datastore):
+	// reads of one are measured together. Empty: all are one. Valid UTF-8.
+	Store string
 }
 
 // Range is a stretch of a file. Len is never zero.

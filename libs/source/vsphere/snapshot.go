@@ -97,6 +97,9 @@ func (n *snapshot) take(c *types.VirtualMachineConfigInfo) {
 	all := disksOf(c.Hardware.Device)
 	for _, x := range all {
 		f := source.File{Key: x.key, Name: source.Text(x.label), Kind: schemas.FileExported_KIND_DISK, Size: x.size, ChangeID: x.changeID()}
+		if p, err := datastorePath(x.file); err == nil {
+			f.Store = source.Text(p.Datastore)
+		}
 		switch why := x.barred(); {
 		case n.order.Excludes(f):
 			n.warn(fmt.Sprintf("disk %q is excluded", x.label))

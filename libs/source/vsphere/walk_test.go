@@ -50,7 +50,7 @@ func TestWalk(t *testing.T) {
 	if len(full.files) != 5 || len(full.warns) > 0 || full.worth.Level != schemas.Consistency_CONSISTENCY_FILESYSTEM {
 		t.Errorf("full: %d files, warnings %q, worth %v", len(full.files), full.warns, full.worth)
 	}
-	if f := full.files[keys[0]]; f.Via != "nfc" || f.ChangeID == "" || f.Name == "" {
+	if f := full.files[keys[0]]; f.Via != "nfc" || !strings.HasPrefix(f.Store, "ds-") || f.ChangeID == "" || f.Name == "" {
 		t.Errorf("a disk of the full: %+v", f)
 	}
 	c := w.v.Counters()
