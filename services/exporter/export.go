@@ -74,7 +74,10 @@ func (l *lease) attempt(ctx context.Context) (*schemas.Finished, error) {
 		return nil, err
 	}
 	defer snap.Close()
-	x := &exporting{lease: l, p: p, resumed: resumed, logs: pagelog.Of(p.Share.Dir(), l.order.Machine.Source, l.order.Machine.Id)}
+	x := &exporting{lease: l, p: p, resumed: resumed, logs: pagelog.Of(p.Share.Dir(), l.order.Machine.Source, l.order.Machine.Id), pulse: &pulse{}}
+	beating, stop := context.WithCancel(ctx)
+	defer stop()
+	go l.beat(beating, x.pulse)
 	return x.all(ctx, snap)
 }
 
@@ -147,13 +150,15 @@ type exporting struct {
 	resumed bool          // an exporter before us may have told extents
 	flight  chan error    // the last extent's acknowledgement
 	waited  time.Duration // for room in staging: no work of ours
+	pulse   *pulse
 }
 
 func (x *exporting) all(ctx context.Context, snap source.Snapshot) (*schemas.Finished, error) {
 	if len(snap.Files()) == 0 {
 		return nil, source.Permanent(fmt.Errorf("machine %q: nothing to back up", x.order.Machine.Id))
 	}
-	r := &reading{run: x.run(), source: x.order.Machine.Source, snap: snap, grid: int64(x.deps.Grid), digests: x.deps.DigestKey, sink: x, now: x.env.Now, limits: x.limits}
+	r := &reading{run: x.run(), source: x.order.Machine.Source, snap: snap, grid: int64(x.deps.Grid), digests: x.deps.DigestKey, sink: x, now: x.env.Now, limits: x.limits,
+		pace: x.shared.pace(x.order.Machine.Source, x.p), pulse: x.pulse}
 	if err := x.take(r); err != nil {
 		return nil, err
 	}
@@ -162,12 +167,10 @@ func (x *exporting) all(ctx context.Context, snap source.Snapshot) (*schemas.Fin
 	if d := x.stand(r); d != nil {
 		defer d.Close()
 	}
-	select {
-	case x.turns <- struct{}{}:
-		defer func() { <-x.turns }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := x.pulse.wait(x.env.Now, func() error { return x.turn(ctx) }); err != nil {
+		return nil, err
 	}
+	defer func() { <-x.turns }()
 	r.buf = x.buf()
 	defer x.giveBack(r.buf)
 	if err := r.all(ctx); err != nil {
@@ -181,6 +184,16 @@ func (x *exporting) all(ctx context.Context, snap source.Snapshot) (*schemas.Fin
 		return nil, err
 	}
 	return x.finish(r, worth)
+}
+
+// turn waits for the right to read: each reader has a buffer.
+func (s *shared) turn(ctx context.Context) error {
+	select {
+	case s.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // take goes on at the cursor, if the log of pages is whole up to there; else from

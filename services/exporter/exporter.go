@@ -50,8 +50,15 @@ type room struct {
 }
 
 func (s *shared) room(at *stage.Room) (*room, error) {
+	s.deps.Rooms.Open(at.Of)
 	return &room{shared: s, at: at, writer: newWriter(), rivals: map[string]bool{}, open: map[string]*lease{}, listing: map[string]time.Time{},
 		machines: map[string]*schemas.MachineFound{}, strange: map[string]time.Time{}, marked: map[prey]time.Time{}, hunted: s.env.Now()}, nil
+}
+
+// Close gives the room's share of the sources' limits back.
+func (r *room) Close() error {
+	r.deps.Rooms.Close(r.at.Of)
+	return nil
 }
 
 // newWriter is a name that no other room has.

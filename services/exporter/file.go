@@ -51,7 +51,7 @@ func (x *fileReading) read(ctx context.Context) error {
 	}
 	defer r.Close()
 	x.f.Via = x.snap.Files()[x.no].Via // settled by now
-	x.p = &pageReader{shape: s, r: r, digests: x.f.ChangeID == "", base: c, Digester: x.digester}
+	x.p = &pageReader{shape: s, r: x.pace.reader(r, x.f.Store, x.pulse), digests: x.f.ChangeID == "", base: c, Digester: x.digester}
 	for w, err := range wants {
 		if err != nil {
 			return err
@@ -116,12 +116,12 @@ func (x *fileReading) page(ctx context.Context, w want) error {
 			return err
 		}
 	}
-	start := x.now()
+	start, rested := x.now(), x.pulse.rested()
 	p, err := x.p.read(ctx, w, x.buf[x.fill:x.fill+int(x.grid)*cut.PagePlaces])
 	if err != nil {
 		return err
 	}
-	x.busy += x.now().Sub(start)
+	x.busy += x.now().Sub(start) - (x.pulse.rested() - rested)
 	for run := range x.p.runs(w) {
 		x.since += run.Len
 	}

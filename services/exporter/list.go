@@ -82,7 +82,8 @@ func (r *room) listed(name string, p Provider, inv *source.Inventory, err error)
 func sourceRow(name string, p Provider) *schemas.MachineFound {
 	return &schemas.MachineFound{Machine: &schemas.Machine{Source: name, Name: name},
 		Source: &schemas.SourceFound{SnapshotsMax: p.Limits.Snapshots, PerHost: p.Limits.PerHost, PerDatastore: p.Limits.PerDatastore,
-			Connections: p.Limits.Connections, CheckOneIn: p.CheckOneIn, ShareBytes: p.ShareBytes, WindowBytes: p.WindowBytes}}
+			Connections: p.Limits.Connections, CheckOneIn: p.CheckOneIn, ShareBytes: p.ShareBytes, WindowBytes: p.WindowBytes,
+			LatencyHoldUs: uint32(min(p.Limits.Hold.Microseconds(), 1<<31))}}
 }
 
 func machineRow(source string, m *source.Machine) *schemas.MachineFound {

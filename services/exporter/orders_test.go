@@ -31,7 +31,7 @@ func bench(t *testing.T, f func(b *stagetest.Bench, dir string, fake *sourcetest
 		t.Fatal(err)
 	}
 	fake := sourcetest.NewFake(1)
-	limit := Provider{Share: share, ShareBytes: 4 << 20, WindowBytes: 1 << 20, Limits: Limits{3, 4, 5, 6}, CheckOneIn: 7}
+	limit := Provider{Share: share, ShareBytes: 4 << 20, WindowBytes: 1 << 20, Limits: Limits{Snapshots: 3, PerHost: 4, PerDatastore: 5, Connections: 6, Hold: 7 * time.Millisecond}, CheckOneIn: 7}
 	a, b := limit, limit
 	a.Source, b.Source = img, fake
 	s := Stage(Default(), Deps{Grid: testGrid, Sources: map[string]Provider{"images": a, "fake": b}})
@@ -308,7 +308,7 @@ func TestInventory(t *testing.T) {
 		if r := rows["fake\nm2"]; r == nil || r.Disks[0].SizeBytes != 200 || r.Gone {
 			t.Errorf("m2: %v", r)
 		}
-		if r := rows["fake\n"]; r == nil || r.Source.Machines != 2 || r.Source.SnapshotsMax != 3 || r.Source.PerHost != 4 || r.Source.PerDatastore != 5 || r.Source.Connections != 6 || r.Source.CheckOneIn != 7 || r.Source.WindowBytes != 1<<20 || r.Source.ListedMs == 0 {
+		if r := rows["fake\n"]; r == nil || r.Source.Machines != 2 || r.Source.SnapshotsMax != 3 || r.Source.PerHost != 4 || r.Source.PerDatastore != 5 || r.Source.Connections != 6 || r.Source.CheckOneIn != 7 || r.Source.WindowBytes != 1<<20 || r.Source.LatencyHoldUs != 7000 || r.Source.ListedMs == 0 {
 			t.Errorf("the source: %v", r)
 		}
 		part := topics.KeyPart([]byte("fake"), testParts)

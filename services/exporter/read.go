@@ -50,6 +50,8 @@ type reading struct {
 	sink       sink
 	now        func() time.Time
 	limits
+	pace  *pace  // nil: none is kept
+	pulse *pulse // nil: with no pace
 
 	buf        []byte   // an extent and a page
 	digests    [32]byte // the key

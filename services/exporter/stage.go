@@ -8,6 +8,7 @@ import (
 
 	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/cut"
+	"github.com/holdfast-backup/holdfast/libs/rate"
 	"github.com/holdfast-backup/holdfast/libs/source"
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/staging"
@@ -45,6 +46,10 @@ type Deps struct {
 	// ExtentBytes is the most that an extent holds. 0: cut.ExtentBytes. Simulations
 	// have less, so that small machines have many extents.
 	ExtentBytes int
+	// Rooms shares the sources' limits with the other exporters. May be nil.
+	Rooms *rate.Rooms
+	// Gauge registers a metric that is asked when somebody looks. May be nil.
+	Gauge func(name, help string, labels map[string]string, value func() float64)
 }
 
 // Provider is one source, where its bytes go, and what protects it from us.
@@ -60,10 +65,15 @@ type Provider struct {
 	CheckOneIn uint32
 	// Every is how often the source is listed. 0: 5m.
 	Every time.Duration
+	// Limit is of the bytes that this process reads of it. nil: none.
+	Limit *rate.Limiter
 }
 
 // Limits protect a source from us; 0 is no limit. See conf.SourceLimits.
-type Limits struct{ Snapshots, PerHost, PerDatastore, Connections uint32 }
+type Limits struct {
+	Snapshots, PerHost, PerDatastore, Connections uint32
+	Hold, Slow                                    time.Duration // see conf.SourceLatency
+}
 
 // shared is what the rooms of a process have in common.
 type shared struct {
@@ -76,6 +86,7 @@ type shared struct {
 	mu    sync.Mutex
 	bufs  [][]byte          // of readers that are done
 	marks map[string]*asked // by source
+	gates map[string]*gate  // by source and store
 }
 
 // Stage reads machines and puts what changed into staging.
@@ -102,7 +113,7 @@ func define(c Config, d Deps, lim limits) stage.Stage {
 		if c.Readers < 1 {
 			return nil, fmt.Errorf("stages.exporter.readers: %d, want 1 at least", c.Readers)
 		}
-		s := &shared{env: env, deps: d, limits: lim, hunt: time.Duration(c.Hunt), turns: make(chan struct{}, c.Readers), marks: map[string]*asked{}}
+		s := &shared{env: env, deps: d, limits: lim, hunt: time.Duration(c.Hunt), turns: make(chan struct{}, c.Readers), marks: map[string]*asked{}, gates: map[string]*gate{}}
 		return s.room, nil
 	},
 		stage.Own(topics.ExportsOpen, (*room).row),

@@ -105,10 +105,13 @@ func openExporter(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := exporter.Deps{Sources: map[string]exporter.Provider{}, DigestKey: ring.Digest, Grid: uint32(p.Conf.Vault.Grid)}
+	limits := p.limiters("source", sourcePlans(p.Conf))
+	d := exporter.Deps{Sources: map[string]exporter.Provider{}, DigestKey: ring.Digest, Grid: uint32(p.Conf.Vault.Grid),
+		Rooms: rate.NewRooms("exporter", 1, limits.all()...), Gauge: p.gaugeOf}
 	for _, s := range p.Conf.Sources {
 		d.Sources[s.Name] = exporter.Provider{Source: sources[s.Name], Share: share, ShareBytes: uint64(p.Conf.Staging[0].Size),
-			WindowBytes: uint64(p.Conf.Staging[0].Window), Every: time.Duration(s.Every), CheckOneIn: s.CheckEvery(), Limits: exporter.Limits{
+			WindowBytes: uint64(p.Conf.Staging[0].Window), Every: time.Duration(s.Every), CheckOneIn: s.CheckEvery(), Limit: limits[s.Name], Limits: exporter.Limits{
+				Hold: time.Duration(s.Limits.Latency.Hold), Slow: time.Duration(s.Limits.Latency.Slow),
 				Snapshots: uint32(s.Limits.Snapshots), PerHost: uint32(s.Limits.PerHost),
 				PerDatastore: uint32(s.Limits.PerDatastore), Connections: uint32(s.Limits.Connections)}}
 	}

@@ -87,6 +87,12 @@ func (p *Parts) gauge(name, help string, value func() float64) {
 	}
 }
 
+func (p *Parts) gaugeOf(name, help string, labels map[string]string, value func() float64) {
+	if p.metrics != nil {
+		p.metrics.GaugeOf(name, help, labels, value)
+	}
+}
+
 // Close ends what lives on its own, of what was opened: a process that has no
 // writer must not look for a vault to stop.
 func (p *Parts) Close() {
