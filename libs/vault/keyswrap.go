@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"golang.org/x/crypto/argon2"
 
@@ -92,8 +93,16 @@ func WrapAt(cost WrapCost, r *Ring, passphrase []byte) (KeyObject, error) {
 	return KeyObject{hex.EncodeToString(check(b)), b}, nil
 }
 
+// handBackKiB of memory and more are given back at once: a process unwraps once, and
+// would keep the 256 MiB for as long as it lives, since its heap need not grow again.
+const handBackKiB = 32 << 10
+
 func (c WrapCost) key(passphrase, salt []byte) [32]byte {
-	return [32]byte(argon2.IDKey(passphrase, salt, c.Passes, c.MemoryKiB, c.Threads, 32))
+	key := [32]byte(argon2.IDKey(passphrase, salt, c.Passes, c.MemoryKiB, c.Threads, 32))
+	if c.MemoryKiB >= handBackKiB {
+		debug.FreeOSMemory()
+	}
+	return key
 }
 
 func (c WrapCost) check() error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -149,4 +150,24 @@ func FuzzParsePaper(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What a guess needs of memory is given back with its answer: a service unwraps once
+// and lives for months.
+func TestUnwrapGivesItsMemoryBack(t *testing.T) {
+	o, err := WrapAt(WrapCost{Passes: 1, MemoryKiB: 128 << 10, Threads: 1}, testRing(t), []byte("correct horse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapSys - m.HeapReleased
+	}
+	if _, err := Unwrap(o.Body, []byte("correct horse")); err != nil {
+		t.Fatal(err)
+	}
+	if n := held(); n > 100<<20 {
+		t.Errorf("%d MiB of heap are held after 128 MiB of Argon2id", n>>20)
+	}
 }
