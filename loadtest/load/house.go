@@ -89,7 +89,7 @@ func (o options) startMany(ctx context.Context, l *living) error {
 		}
 		more += ledger
 	}
-	c, err := o.configure(more)
+	c, err := o.configure(more, o.behind)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,10 @@ func (o options) startMany(ctx context.Context, l *living) error {
 		}
 		l.all = append(l.all, p)
 	}
-	for _, p := range l.all[1:] {
+	for _, p := range l.all {
+		if p.name == "broker" || p.name == "ledger" { // they tell none
+			continue
+		}
 		if err := p.until(ctx, func() bool {
 			_, rest, _ := strings.Cut(p.said(), "metrics at ")
 			p.metrics, _, _ = strings.Cut(rest, "\n")

@@ -107,7 +107,7 @@ func put(path string, b []byte, size int64) error {
 func TestConfig(t *testing.T) {
 	o := small()
 	o.work = t.TempDir()
-	c, err := o.configure("kafka: {brokers: [\"127.0.0.1:1\"]}\n")
+	c, err := o.configure("kafka: {brokers: [\"127.0.0.1:1\"]}\n", o.made())
 	if err != nil {
 		t.Fatal(err)
 	}

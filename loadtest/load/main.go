@@ -6,7 +6,8 @@
 // The house is `holdfast up` as a process of its own; with -split, each stage and
 // the broker is one, as a region runs them. The machines are of a synthetic source
 // (libs/source/synthetic), so no disk is needed for them, and what a point must
-// hold can be computed. The first round backs all of them up in full; each later one
+// hold can be computed; with -source vcenter they are in the demo vCenter, which
+// keeps what they use on disk. The first round backs all of them up in full; each later one
 // moves the source to its next version and backs up what that changed. A round is
 // one event on backups.requested, and is over when as many backups have ended and
 // the house has nothing left to do.
@@ -40,6 +41,8 @@ type options struct {
 	seed                                    uint64
 	k, m                                    int
 	binary, work, staging, format           string
+	source                                  string
+	behind                                  string // the source's section of the configuration
 	keep, blind, split                      bool
 	patience                                time.Duration
 }
@@ -60,6 +63,7 @@ func flags() (o options) {
 	flag.IntVar(&o.k, "k", 4, "data shards of the vault")
 	flag.IntVar(&o.m, "m", 2, "parity shards")
 	flag.IntVar(&o.sample, "sample", 3, "points of the last round that are restored and compared")
+	flag.StringVar(&o.source, "source", "synthetic", "where they are: synthetic, or vcenter, the demo one, which keeps their disks")
 	flag.BoolVar(&o.split, "split", false, "one process a stage, and one for the broker")
 	flag.BoolVar(&o.blind, "no-ledger", false, "without ClickHouse")
 	flag.StringVar(&o.binary, "holdfast", "bin/holdfast", "the binary")
@@ -81,7 +85,7 @@ func size(v *conf.Size, name, help string) {
 
 func main() {
 	o := flags()
-	if flag.NArg() > 0 || o.machines < 1 || o.rounds < 1 || o.slots < 1 || o.k < 1 || o.m < 0 || o.sample < 0 || o.format != "table" && o.format != "json" {
+	if flag.NArg() > 0 || o.machines < 1 || o.rounds < 1 || o.slots < 1 || o.k < 1 || o.m < 0 || o.sample < 0 || o.source != "synthetic" && o.source != "vcenter" || o.format != "table" && o.format != "json" {
 		flag.Usage()
 		os.Exit(2)
 	}

@@ -33,8 +33,8 @@ func (o options) turn(version int) error {
 	return os.Rename(tmp, o.versionFile())
 }
 
-// config is the house's configuration; more stands before it.
-func (o options) config(more string) string {
+// config is the house's configuration; more stands before it, the source behind.
+func (o options) config(more, source string) string {
 	staging := o.staging
 	if staging == "" {
 		staging = "staging"
@@ -48,19 +48,23 @@ func (o options) config(more string) string {
 		say("    - {name: t%d, kind: file, path: vault/t%d}", i+1, i+1)
 	}
 	say("keys: {dir: keys, passphrase_file: keys/passphrase}")
-	say("sources:\n  - name: %s\n    kind: synthetic\n    limits: {snapshots: %d}", sourceName, o.slots)
-	say("    synthetic: {machines: %d, size: %v, used: %v, images: %d, common: %v, change: %v, alike: %v, seed: %d, version_file: %q}",
-		o.machines, o.size, o.used, o.images, o.common, o.change, o.alike, o.seed, o.versionFile())
+	say("sources:\n%s", source)
 	return b.String()
 }
 
+// made is the section of the synthetic source.
+func (o options) made() string {
+	return fmt.Sprintf("  - name: %s\n    kind: synthetic\n    limits: {snapshots: %d}\n    synthetic: {machines: %d, size: %v, used: %v, images: %d, common: %v, change: %v, alike: %v, seed: %d, version_file: %q}",
+		sourceName, o.slots, o.machines, o.size, o.used, o.images, o.common, o.change, o.alike, o.seed, o.versionFile())
+}
+
 // configure writes it where the house looks for it, and checks it.
-func (o options) configure(more string) (*conf.Config, error) {
+func (o options) configure(more, source string) (*conf.Config, error) {
 	if err := os.MkdirAll(o.data(), 0o755); err != nil {
 		return nil, err
 	}
 	path := o.configFile()
-	if err := os.WriteFile(path, []byte(o.config(more)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(o.config(more, source)), 0o600); err != nil {
 		return nil, err
 	}
 	return conf.Load(path)

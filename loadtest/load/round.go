@@ -21,7 +21,7 @@ const sender = "/load"
 
 // round asks for a backup of every machine, and measures until the house rests.
 func (w *world) round(ctx context.Context, no int) error {
-	if err := w.turn(no); err != nil {
+	if err := w.turn(ctx, no); err != nil {
 		return err
 	}
 	r := &round{Name: "incremental", Status: map[string]int{}}

@@ -16,6 +16,7 @@ type world struct {
 	options
 	report *report
 	house  *living
+	vc     *hypervisor                                // nil: the source is synthetic
 	ends   []map[schemas.UUID]schemas.BackupCompleted // of each round, by backup
 	closed sync.Once
 }
@@ -25,15 +26,43 @@ func newWorld(ctx context.Context, o options) (*world, error) {
 		return nil, fmt.Errorf("%s is there already: choose another -work", o.data())
 	}
 	w := &world{options: o, report: newReport(o)}
-	if err := o.turn(0); err != nil {
+	if err := w.open(ctx); err != nil {
+		w.close()
 		return nil, err
 	}
-	if _, err := o.configure(""); err != nil {
-		return nil, err
+	return w, nil
+}
+
+func (w *world) open(ctx context.Context) (err error) {
+	if err := os.MkdirAll(w.data(), 0o755); err != nil {
+		return err
 	}
-	var err error
-	w.house, err = o.start(ctx)
-	return w, err
+	source := w.made()
+	if w.source == "vcenter" {
+		if w.vc, err = w.openHypervisor(ctx); err != nil {
+			return err
+		}
+		if source, err = w.vc.config(); err != nil {
+			return err
+		}
+	}
+	if err := w.turn(ctx, 0); err != nil {
+		return err
+	}
+	if _, err := w.configure("", source); err != nil {
+		return err
+	}
+	w.options.behind = source
+	w.house, err = w.start(ctx)
+	return err
+}
+
+// turn moves the machines to a version.
+func (w *world) turn(ctx context.Context, version int) error {
+	if w.vc != nil {
+		return w.vc.turn(ctx, version)
+	}
+	return w.options.turn(version)
 }
 
 func (w *world) say(format string, a ...any) {
@@ -43,8 +72,15 @@ func (w *world) say(format string, a ...any) {
 // close ends all that lives, and may be called again.
 func (w *world) close() {
 	w.closed.Do(func() {
-		if err := w.house.stop(); err != nil {
-			w.say("%v", err)
+		if w.house != nil {
+			if err := w.house.stop(); err != nil {
+				w.say("%v", err)
+			}
+		}
+		if w.vc != nil {
+			if err := w.vc.vc.Close(); err != nil {
+				w.say("stop the vCenter: %v", err)
+			}
 		}
 	})
 }

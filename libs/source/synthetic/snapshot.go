@@ -107,3 +107,8 @@ func (o Options) Disk(machine string, version int) (*Version, error) {
 
 // Allocated yields, in ascending order, what the disk has bytes for.
 func (v *Version) Allocated(yield func(source.Range) bool) { v.d.allocated()(yield) }
+
+// Written yields what the versions after since up to this one wrote.
+func (v *Version) Written(since int, yield func(source.Range) bool) {
+	v.d.written(since, v.version)(yield)
+}
