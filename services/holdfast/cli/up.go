@@ -55,6 +55,7 @@ func (a *app) upCommand() *cobra.Command {
 	f.StringVar(&o.VCenter.Thumbprint, "vcenter-thumbprint", "", "of the vCenter's certificate, SHA-256; default: the system's roots are believed")
 	f.StringArrayVar(&o.Targets, "target", nil, "a folder for shards, each on a disk of its own; default 6 below --data")
 	f.StringVar(&shards, "shards", "", "k+m; default 4+2, or one in three targets may be lost")
+	f.StringVar(&o.Compression, "compression", "", "of a new vault: zstd-fastest (default), zstd-default, minlz (a third of the CPU, 12 % more bytes) or none")
 	f.IntVar(&o.Port, "kafka-port", 0, "of the broker, on loopback; default that of last time, else 9092")
 	f.BoolVar(&o.Blind, "no-ledger", false, "without ClickHouse")
 	return c

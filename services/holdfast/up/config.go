@@ -1,6 +1,7 @@
 package up
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/holdfast-backup/holdfast/libs/conf"
+	"github.com/holdfast-backup/holdfast/libs/seal"
 )
 
 // Default is 4+2: any two of six folders may be lost.
@@ -26,7 +28,7 @@ func Configure(o Options) (*conf.Config, error) {
 	_, err := os.Stat(path)
 	switch {
 	case err == nil:
-		if len(o.Images)+len(o.Targets) > 0 || o.VCenter != (VCenter{}) {
+		if len(o.Images)+len(o.Targets) > 0 || o.Compression != "" || o.VCenter != (VCenter{}) {
 			if err := same(path, o); err != nil {
 				return nil, err
 			}
@@ -74,6 +76,9 @@ func same(path string, o Options) error {
 		if len(x.got) > 0 && strings.Join(absolute(x.got), "\n") != strings.Join(x.want, "\n") {
 			return fmt.Errorf("%s is %v, and %s says %v: edit the file, or leave the option away", x.flag, x.got, path, x.want)
 		}
+	}
+	if o.Compression != "" && o.Compression != c.Vault.Compression {
+		return fmt.Errorf("--compression is %s, and %s says %s, which was fixed when the vault was made: leave the option away", o.Compression, path, c.Vault.Compression)
 	}
 	if v := o.VCenter.absolute(); v != (VCenter{}) && v != vcenter {
 		return fmt.Errorf("--vcenter is %+v, and %s says %+v: edit the file, or leave the options away", v, path, vcenter)
@@ -136,7 +141,7 @@ func skeleton(o Options) (string, error) {
 	say("vault:")
 	say("  name: local")
 	say("  grid: 64KiB")
-	say("  compression: zstd-fastest   # or zstd-default, minlz, none")
+	say("  compression: %s   # one of zstd-fastest, zstd-default, minlz, none", cmp.Or(o.Compression, string(seal.MethodZstd)))
 	say("  shards: {k: %d, m: %d}", k, m)
 	say("  targets:")
 	for i, t := range targets {

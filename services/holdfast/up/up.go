@@ -28,10 +28,12 @@ type Options struct {
 	VCenter VCenter  // as Images
 	Targets []string // as Images; none: six folders below Data
 	K, M    int      // 0 and 0: 4+2, or by the number of targets
-	Port    int      // of Kafka; 0: that of last time, else 9092, else any
-	Blind   bool     // no ledger
-	Say     io.Writer
-	Log     *slog.Logger
+	// Compression of the vault, when it is made; empty: zstd-fastest.
+	Compression string
+	Port        int  // of Kafka; 0: that of last time, else 9092, else any
+	Blind       bool // no ledger
+	Say         io.Writer
+	Log         *slog.Logger
 	// Ready is called once every stage works.
 	Ready func(house.RunFile)
 }

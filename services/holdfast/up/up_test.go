@@ -314,9 +314,30 @@ func TestTheFileWins(t *testing.T) {
 	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "--target") {
 		t.Errorf("got %v", err)
 	}
-	o.Targets = nil
+	o.Targets, o.Compression = nil, "minlz"
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "--compression") {
+		t.Errorf("got %v", err)
+	}
+	o.Compression = "zstd-fastest"
 	if _, err := begin(t, o); err != nil {
 		t.Error(err)
+	}
+}
+
+// A compression that is named becomes the vault's; one that is not known makes nothing.
+func TestCompressionIsTheVaults(t *testing.T) {
+	o := options(t)
+	o.Compression = "rar"
+	if _, err := begin(t, o); err == nil || !strings.Contains(err.Error(), "zstd-fastest") {
+		t.Errorf("got %v", err)
+	}
+	o.Compression = "minlz"
+	c, err := begin(t, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := opened(t, c); v.Compression != "minlz" {
+		t.Errorf("the vault says %q", v.Compression)
 	}
 }
 
