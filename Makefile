@@ -23,6 +23,9 @@ build: bin/holdfast
 bin/holdfast: $(shell find . -name '*.go' -not -path './ops/tools/*') go.mod go.sum
 	$(GO) build -o $@ ./services/holdfast
 
+bin/straight: $(shell find libs schemas loadtest/straight -name '*.go') go.mod go.sum
+	$(GO) build -o $@ ./loadtest/straight
+
 demo: bin/holdfast
 	bin/holdfast demo
 
@@ -69,10 +72,11 @@ generate:
 	cd schemas && $$($(GO) -C ../ops/tools tool -n buf) lint && $$($(GO) -C ../ops/tools tool -n buf) generate
 
 # Benchmarks of the parts; and, where DISKS names the folder that mkvms made, the
-# walk beside restic and borg on the same disks in one run.
-bench: bin/holdfast
+# walk beside restic, borg and the straight line on the same disks in one run. ONLY
+# chooses some of them; the figures are in WORK.json, too.
+bench: bin/holdfast bin/straight
 	$(GO) test -tags $(TAGS) -run xxx -bench . -benchtime 200x ./libs/... ./services/...
-	@test -z "$(DISKS)" || $(GO) run ./loadtest/peers -disks $(DISKS) -work $(or $(WORK),/tmp/holdfast-peers)
+	@test -z "$(DISKS)" || $(GO) run ./loadtest/peers -disks $(DISKS) -work $(or $(WORK),/tmp/holdfast-peers) -json $(or $(WORK),/tmp/holdfast-peers).json $(if $(ONLY),-only $(ONLY))
 
 # kill -9 of the whole house, again and again, while machines are backed up, changed
 # and restored; then all of it is verified. SEED=7 chooses another load; kill is its

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,13 +25,13 @@ type holdfast struct {
 // Shards of the vault that is measured.
 const k, parityShards = 4, 2
 
-func openHoldfast(ctx context.Context, dir, binary string, m *machines) (*holdfast, error) {
+func openHoldfast(ctx context.Context, dir, binary, compression string, m *machines) (*holdfast, error) {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		return nil, err
 	}
 	h := &holdfast{binary: binary, data: filepath.Join(dir, "data"), m: m, exited: make(chan error, 1)}
-	h.up = exec.Command(binary, "up", "--data", h.data, "--images", m.dir)
+	h.up = exec.Command(binary, "up", "--data", h.data, "--images", m.dir, "--compression", cmp.Or(compression, "zstd-fastest"))
 	log, err := os.Create(filepath.Join(filepath.Dir(dir), "holdfast.log"))
 	if err != nil {
 		return nil, err
@@ -98,7 +99,7 @@ func client(cmd *exec.Cmd) (rss int64, cpu float64, err error) {
 // measured adds what the service spent to what the command did. The service is
 // asked once it is quiet again: stragglers and the ledger are part of the price.
 func (h *holdfast) measured(do func() (int64, float64, error)) (figure, error) {
-	before, _, err := tree(h.up.Process.Pid)
+	before, err := spentBy(h.up.Process.Pid)
 	if err != nil {
 		return figure{}, err
 	}
@@ -108,15 +109,15 @@ func (h *holdfast) measured(do func() (int64, float64, error)) (figure, error) {
 	if err != nil {
 		return figure{}, err
 	}
-	last, _, err := tree(h.up.Process.Pid)
+	last, err := spentBy(h.up.Process.Pid)
 	for err == nil { // until it spends less than 10 % of a core
 		time.Sleep(2 * time.Second)
-		now, peak, e := tree(h.up.Process.Pid)
+		now, e := spentBy(h.up.Process.Pid)
 		if e != nil {
 			return figure{}, e
 		}
-		if now-last < 0.2 {
-			return figure{Wall: wall, CPU: now - before + cpu, RSS: max(peak, rss)}, nil
+		if now.all()-last.all() < 0.2 {
+			return figure{Wall: wall, CPU: now.all() - before.all() + cpu, Engine: now.below - before.below, RSS: max(now.rss, rss)}, nil
 		}
 		last = now
 	}

@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // machines is a folder of machines, one disk each, as links to the real disks.
@@ -59,6 +62,56 @@ func (m *machines) warm() error {
 		}
 	}
 	return nil
+}
+
+// resident is how much of the disks' data lies in the page cache.
+func (m *machines) resident() string {
+	have, all := 0, 0
+	for _, name := range m.names {
+		h, n, err := residentPages(m.disk(name))
+		if err != nil {
+			return err.Error()
+		}
+		have, all = have+h, all+n
+	}
+	return fmt.Sprintf("%d %%", 100*have/max(1, all))
+}
+
+// residentPages counts the pages of a file that are in memory, of those that lie in
+// its data; holes are not counted.
+func residentPages(path string) (have, all int, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return 0, 0, err
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_NONE, unix.MAP_SHARED)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer unix.Munmap(b)
+	page := os.Getpagesize()
+	in := make([]byte, (len(b)+page-1)/page)
+	if _, _, e := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(unsafe.Pointer(&in[0]))); e != 0 {
+		return 0, 0, e
+	}
+	for at := int64(0); ; {
+		from, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+		if err != nil { // no more data
+			return have, all, nil
+		}
+		if at, err = unix.Seek(int(f.Fd()), from, unix.SEEK_HOLE); err != nil {
+			return have, all, nil
+		}
+		for i := int(from) / page; i < (int(at)+page-1)/page; i++ {
+			all++
+			have += int(in[i] & 1)
+		}
+	}
 }
 
 // cached is the size of the page cache as the kernel says it.

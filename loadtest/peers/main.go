@@ -1,26 +1,27 @@
 // Command peers runs the same disks through holdfast, restic and borg in one
-// run and prints their ratios: full, second, restore of one.
+// run and prints their ratios, beside what they must be: full, second, restore of one.
 //
-//	peers -disks DIR -work DIR [-holdfast bin/holdfast]
+//	peers -disks DIR -work DIR [-holdfast bin/holdfast] [-straight bin/straight]
 //
 // DIR has day1/*.raw and day2/*.raw, of equal names. Each tool's inputs are read
-// once before each of its runs, so that the page cache is warm for all; CPU is
-// that of all processes of a tool, the broker and the ledger included.
+// once before each of its runs, so that the page cache is warm for all, and how much
+// of them lies there is printed before and after; CPU is that of all processes of a
+// tool, the broker and the ledger included. A name may have a compression behind it:
+// holdfast:minlz. straight is the same work without Kafka, ledger and staging; it
+// tells what those cost.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
-	"text/tabwriter"
 )
 
 // figure is what one step of one tool cost.
@@ -30,6 +31,8 @@ type figure struct {
 	RSS    int64   `json:"peak_rss_bytes"` // of the largest process
 	Bytes  int64   `json:"bytes"`          // in the repository after, before parity
 	Parity int64   `json:"bytes_with_parity"`
+	Engine float64 `json:"engine_cpu_s"` // of CPU, what the ledger's engine spent
+	Cached string  `json:"inputs_cached"`
 }
 
 // tool is one way to back up a folder of machines.
@@ -42,11 +45,15 @@ type tool interface {
 	Close() error
 }
 
+// errNone says that a tool has no such step.
+var errNone = errors.New("none")
+
 func main() {
 	disks := flag.String("disks", "", "folder with day1/*.raw and day2/*.raw")
 	work := flag.String("work", "", "folder to work in, emptied")
 	binary := flag.String("holdfast", "bin/holdfast", "the binary to measure")
-	only := flag.String("only", "holdfast,restic,borg", "tools to run")
+	straight := flag.String("straight", "bin/straight", "the straight-line program")
+	only := flag.String("only", "holdfast,holdfast:minlz,holdfast:zstd-default,straight,straight:minlz,restic,borg", "tools to run, in this order")
 	out := flag.String("json", "", "write the figures there, too")
 	flag.Parse()
 	if *disks == "" || *work == "" {
@@ -55,7 +62,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *disks, *work, *binary, *out, strings.Split(*only, ",")); err != nil {
+	if err := run(ctx, *disks, *work, binaries{*binary, *straight}, *out, strings.Split(*only, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
 		os.Exit(1)
 	}
@@ -63,37 +70,42 @@ func main() {
 
 const restored = "db" // the machine that is restored
 
-func run(ctx context.Context, disks, work, binary, out string, only []string) error {
+// binaries are the programs of ours that are measured.
+type binaries struct{ holdfast, straight string }
+
+func run(ctx context.Context, disks, work string, ours binaries, out string, only []string) error {
 	if err := os.RemoveAll(work); err != nil {
 		return err
 	}
-	figures := map[string]map[string]figure{}
+	figures := results{}
 	for _, name := range only {
-		if err := os.MkdirAll(filepath.Join(work, name), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(work, "tool"), 0o755); err != nil {
 			return err
 		}
-		m, err := layOut(disks, filepath.Join(work, name, "machines"))
+		m, err := layOut(disks, filepath.Join(work, "tool", "machines"))
 		if err != nil {
 			return err
 		}
-		t, err := open(ctx, name, filepath.Join(work, name), binary, m)
+		t, err := open(ctx, name, filepath.Join(work, "tool"), ours, m)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		got, err := walk(ctx, t, m)
+		got, err := walk(ctx, name, t, m)
 		if err := closing(t, err); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		figures[name] = got
-		if err := os.RemoveAll(filepath.Join(work, name)); err != nil {
+		if err := os.RemoveAll(filepath.Join(work, "tool")); err != nil {
 			return err
 		}
 	}
-	print(os.Stdout, figures)
+	figures.table(os.Stdout)
+	ratios := figures.ratios()
+	ratios.table(os.Stdout)
 	if out == "" {
 		return nil
 	}
-	b, err := json.MarshalIndent(figures, "", "  ")
+	b, err := json.MarshalIndent(map[string]any{"figures": figures, "ratios": ratios}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -107,10 +119,13 @@ func closing(t tool, err error) error {
 	return err
 }
 
-func open(ctx context.Context, name, dir, binary string, m *machines) (tool, error) {
-	switch name {
+func open(ctx context.Context, name, dir string, ours binaries, m *machines) (tool, error) {
+	kind, compression, _ := strings.Cut(name, ":")
+	switch kind {
 	case "holdfast":
-		return openHoldfast(ctx, dir, binary, m)
+		return openHoldfast(ctx, dir, ours.holdfast, compression, m)
+	case "straight":
+		return &straight{ours.straight, dir, compression, m, nil}, nil
 	case "restic":
 		return openRestic(ctx, dir, m)
 	case "borg":
@@ -119,19 +134,22 @@ func open(ctx context.Context, name, dir, binary string, m *machines) (tool, err
 	return nil, fmt.Errorf("is not known")
 }
 
-func walk(ctx context.Context, t tool, m *machines) (map[string]figure, error) {
+// walk is a tool's steps. One that has no restore of its own ends before it.
+func walk(ctx context.Context, name string, t tool, m *machines) (map[string]figure, error) {
 	got := map[string]figure{}
-	step := func(name string, do func() (figure, error)) error {
+	step := func(step string, do func() (figure, error)) error {
 		if err := m.warm(); err != nil {
 			return err
 		}
+		before := m.resident()
 		f, err := do()
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", step, err)
 		}
-		got[name] = f
-		fmt.Fprintf(os.Stderr, "%-8s %-7s wall %6.1f s  CPU %6.1f s  RSS %4d MB  %5d MB (with parity %d)  cached %s\n", t.Name(), name,
-			f.Wall, f.CPU, f.RSS>>20, f.Bytes/1e6, f.Parity/1e6, cached())
+		f.Cached = before + " before, " + m.resident() + " after"
+		got[step] = f
+		fmt.Fprintf(os.Stderr, "%-16s %-7s wall %6.1f s  CPU %6.1f s (engine %4.1f)  RSS %4d MB  %5d MB (with parity %d)  inputs cached %s; page cache %s\n", name, step,
+			f.Wall, f.CPU, f.Engine, f.RSS>>20, f.Bytes/1e6, f.Parity/1e6, f.Cached, cached())
 		return nil
 	}
 	if err := step("full", func() (figure, error) { return t.Full(ctx) }); err != nil {
@@ -148,6 +166,9 @@ func walk(ctx context.Context, t tool, m *machines) (map[string]figure, error) {
 		f, file, err = t.Restore(ctx, restored)
 		return f, err
 	})
+	if errors.Is(err, errNone) {
+		return got, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -155,62 +176,4 @@ func walk(ctx context.Context, t tool, m *machines) (map[string]figure, error) {
 		return nil, fmt.Errorf("the restored disk differs: %s", out)
 	}
 	return got, nil
-}
-
-// print writes the figures and, for each, holdfast's ratio to the better peer.
-func print(w io.Writer, all map[string]map[string]figure) {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "step\ttool\twall s\tCPU s\tpeak RSS MB\tMB added\twith parity\twall / best peer\tCPU / best peer\tadded / restic")
-	for _, step := range []string{"full", "second", "restore"} {
-		for _, name := range []string{"holdfast", "restic", "borg"} {
-			f, ok := all[name][step]
-			if !ok {
-				continue
-			}
-			fmt.Fprintf(t, "%s\t%s\t%.1f\t%.1f\t%d\t%.0f\t%.0f\t", step, name, f.Wall, f.CPU, f.RSS>>20, mb(added(all[name], step)), mb(parity(all[name], step)))
-			if name == "holdfast" {
-				fmt.Fprintf(t, "%s\t%s\t%s", ratio(f.Wall, best(all, step, func(f figure) float64 { return f.Wall })),
-					ratio(f.CPU, best(all, step, func(f figure) float64 { return f.CPU })),
-					ratio(mb(added(all[name], step)), mb(added(all["restic"], step))))
-			}
-			fmt.Fprintln(t)
-		}
-	}
-	t.Flush()
-}
-
-func mb(n int64) float64 { return float64(n) / 1e6 }
-
-func added(of map[string]figure, step string) int64 {
-	if step == "second" {
-		return of["second"].Bytes - of["full"].Bytes
-	}
-	return of[step].Bytes
-}
-
-func parity(of map[string]figure, step string) int64 {
-	if step == "second" {
-		return of["second"].Parity - of["full"].Parity
-	}
-	return of[step].Parity
-}
-
-func best(all map[string]map[string]figure, step string, of func(figure) float64) float64 {
-	var v []float64
-	for name, steps := range all {
-		if f, ok := steps[step]; ok && name != "holdfast" {
-			v = append(v, of(f))
-		}
-	}
-	if len(v) == 0 {
-		return 0
-	}
-	return slices.Min(v)
-}
-
-func ratio(a, b float64) string {
-	if b == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f", a/b)
 }

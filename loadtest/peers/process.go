@@ -12,14 +12,21 @@ import (
 // ticks a second, as Linux shows CPU time to programs.
 const ticks = 100
 
-// tree returns the CPU seconds that pid and all its descendants have spent, and
-// the peak memory of the largest of them.
-func tree(pid int) (cpu float64, rss int64, err error) {
+// spent is the CPU seconds of a process and of all below it, and the peak memory of
+// the largest of them.
+type spent struct {
+	own, below float64
+	rss        int64
+}
+
+func (s spent) all() float64 { return s.own + s.below }
+
+func spentBy(pid int) (s spent, err error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		return 0, 0, err
+		return s, err
 	}
-	parent, spent := map[int]int{}, map[int]float64{}
+	parent, cpu := map[int]int{}, map[int]float64{}
 	for _, path := range stats {
 		b, err := os.ReadFile(path)
 		if err != nil {
@@ -30,22 +37,26 @@ func tree(pid int) (cpu float64, rss int64, err error) {
 		parent[id], _ = strconv.Atoi(rest[1])
 		for _, i := range []int{11, 12, 13, 14} { // own user and system time, and that of ended children
 			n, _ := strconv.ParseFloat(rest[i], 64)
-			spent[id] += n / ticks
+			cpu[id] += n / ticks
 		}
 	}
-	if _, ok := spent[pid]; !ok {
-		return 0, 0, fmt.Errorf("process %d is not there", pid)
+	if _, ok := cpu[pid]; !ok {
+		return s, fmt.Errorf("process %d is not there", pid)
 	}
-	for id := range spent {
+	s.own = cpu[pid]
+	for id := range cpu {
 		for up := id; up > 1; up = parent[up] {
-			if up == pid {
-				cpu += spent[id]
-				rss = max(rss, peak(id))
-				break
+			if up != pid {
+				continue
 			}
+			if id != pid {
+				s.below += cpu[id]
+			}
+			s.rss = max(s.rss, peak(id))
+			break
 		}
 	}
-	return cpu, rss, nil
+	return s, nil
 }
 
 func peak(pid int) int64 {
