@@ -3,6 +3,7 @@ package stage_test
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -127,7 +128,9 @@ func TestCommittedRunsAfterTheCommit(t *testing.T) {
 				defer mu.Unlock()
 				done := b.Committed(leased.Spec)
 				for _, at := range sent {
-					if at.Offset < done[at.Part] && !removed[at] {
+					// A room that is revoked tries its last commit three times. If no answer comes to
+					// any, nobody knows that it was taken: what lies there is swept a day later.
+					if at.Offset < done[at.Part] && !removed[at] && !unheard(b, at.Part, done[at.Part]) {
 						b.Dump(40)
 						b.T.Errorf("%v is committed and never removed", at)
 					}
@@ -138,6 +141,12 @@ func TestCommittedRunsAfterTheCommit(t *testing.T) {
 			})
 		})
 	}
+}
+
+// unheard reports whether a commit was taken by the broker, and nobody heard of it.
+func unheard(b *stagetest.Bench, part int32, offset int64) bool {
+	said := slices.DeleteFunc(b.Notes(stage.Committed), func(n stage.Note) bool { return n.Part != part || n.Offset != offset })
+	return len(said) > 0 && !slices.ContainsFunc(said, func(n stage.Note) bool { return n.Err == nil })
 }
 
 // A stop hands out nothing more, and ends what is begun: nothing comes twice.

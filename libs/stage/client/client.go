@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -85,10 +87,21 @@ func (c *Client) PublishAt(ctx context.Context, e topics.Event) (at topics.Posit
 	return topics.Position{Topic: e.Topic.Name, Part: rec.Partition, Offset: rec.Offset}, nil
 }
 
+// brokersMax is how long a topic is looked for where brokers hang up: one that is
+// stopped for its roll ends its connections, and another answers within a second.
+const brokersMax = 10 * time.Second
+
 func (c *Client) parts(ctx context.Context, name string) (int32, error) {
-	found, err := kadm.NewClient(c.cl).ListTopics(ctx, name)
+	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(brokersMax))
+	found, err := backoff.RetryWithData(func() (kadm.TopicDetails, error) {
+		found, err := kadm.NewClient(c.cl).ListTopics(ctx, name)
+		if broken := new(kgo.ErrFirstReadEOF); err != nil && !errors.As(err, &broken) && !errors.Is(err, io.EOF) {
+			err = backoff.Permanent(err) // the client has tried long enough by itself
+		}
+		return found, err
+	}, backoff.WithContext(wait, ctx))
 	if err != nil {
-		return 0, fmt.Errorf("look for topic %s: %w", name, err)
+		return 0, fmt.Errorf("look for topic %s: reach kafka: %w", name, err)
 	}
 	n := len(found[name].Partitions)
 	if n == 0 {
