@@ -892,7 +892,7 @@ type PackSealed struct {
 	Pack          *Pack                  `protobuf:"bytes,1,opt,name=pack,proto3" json:"pack,omitempty"`
 	Blob          string                 `protobuf:"bytes,2,opt,name=blob,proto3" json:"blob,omitempty"` // staging ref
 	SizeBytes     uint32                 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	Blake3        []byte                 `protobuf:"bytes,4,opt,name=blake3,proto3" json:"blake3,omitempty"`
+	Blake3        []byte                 `protobuf:"bytes,4,opt,name=blake3,proto3" json:"blake3,omitempty"` // of each data shard that the vault cuts it into, 32 bytes each
 	Extents       []*SealedExtent        `protobuf:"bytes,5,rep,name=extents,proto3" json:"extents,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -33,8 +33,28 @@ type Header struct {
 
 // Seal returns the header of a payload: h with its hash, encoded.
 func (h Header) Seal(payload []byte) []byte {
-	h.Hash = blake3.Sum256(payload)
+	h.Hash = Sum(payload)
 	return h.Append(make([]byte, 0, HeaderBytes))
+}
+
+// Sum is the hash of a payload.
+func Sum(payload []byte) [32]byte { return blake3.Sum256(payload) }
+
+// Sums are the hashes of the k data shards that Split would make of data, one behind
+// the other: who made data tells them, and who ships the shards, and must hash them
+// for their headers, compares. Of one shard it is the hash of data.
+func Sums(k int, data []byte) []byte {
+	l := (len(data) + k - 1) / k
+	sums := make([]byte, 0, 32*k)
+	for i := range k {
+		payload := data[min(i*l, len(data)):min((i+1)*l, len(data))]
+		if len(payload) < l {
+			payload = append(make([]byte, 0, l), payload...)[:l]
+		}
+		sum := Sum(payload)
+		sums = append(sums, sum[:]...)
+	}
+	return sums
 }
 
 // Append encodes h behind dst.

@@ -77,6 +77,31 @@ func TestAnyKGiveTheBytesBack(t *testing.T) {
 	}
 }
 
+// Who made data and who splits it tell the same hashes, however the last shards are padded.
+func TestSumsAreThoseOfTheShards(t *testing.T) {
+	for _, k := range []int{1, 2, 4, 7} {
+		c, err := New(k, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []int{1, 2, 3, 8, 9, 10_001} {
+			data := random(n, 1)
+			set, err := c.Split(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []byte
+			for _, s := range set.Shards[:k] {
+				sum := Sum(s)
+				want = append(want, sum[:]...)
+			}
+			if !bytes.Equal(Sums(k, data), want) {
+				t.Errorf("%d bytes in %d shards: the sums are of other shards", n, k)
+			}
+		}
+	}
+}
+
 // Buffers that come back are dirty: padding must be zero all the same, or equal
 // packs have unequal shards and the second put meets other bytes. The data is
 // neither copied where it need not be, nor changed.

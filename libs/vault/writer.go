@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -131,13 +132,19 @@ func (w *Writer) Vault() *Vault { return w.v }
 // same pack may be put again, at once or after a crash, with the same bytes. The
 // writer keeps data for as long as it likes: nobody may change it any more.
 func (w *Writer) Pack(ctx context.Context, id PackID, mapPack bool, data []byte) (*Landed, error) {
-	return w.PackLent(ctx, id, mapPack, data, func() {})
+	return w.PackLent(ctx, id, mapPack, data, nil, func() {})
 }
 
 // PackLent is Pack of data that its owner wants back: back is called, at most
 // once, when no store reads them any more, which may be before PackLent returns
 // and long after. Where something hangs or the writer is closed it is not called.
-func (w *Writer) PackLent(ctx context.Context, id PackID, mapPack bool, data []byte, back func()) (*Landed, error) {
+//
+// sums, where there are any, are what shard.Sums told of the pack when it was made:
+// other bytes are ErrDamaged, and nothing of them is put.
+func (w *Writer) PackLent(ctx context.Context, id PackID, mapPack bool, data, sums []byte, back func()) (*Landed, error) {
+	if sums != nil && len(sums) != 32*w.v.K {
+		return nil, fmt.Errorf("put pack %s: %d bytes of hashes for %d data shards", id, len(sums), w.v.K)
+	}
 	set, err := w.code.Split(data)
 	if err != nil {
 		return nil, fmt.Errorf("put pack %s: %w", id, err)
@@ -149,8 +156,13 @@ func (w *Writer) PackLent(ctx context.Context, id PackID, mapPack bool, data []b
 	p := w.parcel(k, w.v.Quorum())
 	p.spent = func() { set.Release(); back() }
 	for n, payload := range set.Shards {
-		h := shard.Header{Pack: id.Key(), N: uint8(n), K: uint8(w.v.K), M: uint8(w.v.M), Length: uint64(len(data))}
-		p.loads[n] = load{key: ShardKey(id, mapPack, uint8(n), 0), body: [][]byte{h.Seal(payload), payload}}
+		h := shard.Header{Pack: id.Key(), N: uint8(n), K: uint8(w.v.K), M: uint8(w.v.M), Length: uint64(len(data)), Hash: shard.Sum(payload)}
+		if n < w.v.K && sums != nil && !bytes.Equal(h.Hash[:], sums[32*n:32*n+32]) {
+			p.end()
+			p.spent()
+			return nil, fmt.Errorf("put pack %s: %w: data shard %d is not what was made", id, ErrDamaged, n)
+		}
+		p.loads[n] = load{key: ShardKey(id, mapPack, uint8(n), 0), body: [][]byte{h.Append(make([]byte, 0, shard.HeaderBytes)), payload}}
 	}
 	set.Shards = nil // the loads hold them now, each until it is shipped
 	if err := p.ship(ctx); err != nil {

@@ -211,7 +211,7 @@ func TestLentBytesGoBackAtTheQuorum(t *testing.T) {
 		var back atomic.Int32
 		const n = 40
 		for range n {
-			_, err := w.PackLent(t.Context(), NewPackID(1), false, noise(1, 5000), func() { back.Add(1) })
+			_, err := w.PackLent(t.Context(), NewPackID(1), false, noise(1, 5000), nil, func() { back.Add(1) })
 			r.must(err)
 		}
 		synctest.Wait()

@@ -100,7 +100,7 @@ func TestOneTargetIsLimited(t *testing.T) {
 			held, lent = held+1, lent+1
 			mu.Unlock()
 			now := time.Now()
-			landed, err := w.PackLent(t.Context(), id, false, data, func() { mu.Lock(); lent--; mu.Unlock() })
+			landed, err := w.PackLent(t.Context(), id, false, data, nil, func() { mu.Lock(); lent--; mu.Unlock() })
 			r.must(err)
 			if took := time.Since(now); took > 0 || landed.Redundancy() < 5 {
 				t.Fatalf("landed after %v with %d", took, landed.Redundancy())

@@ -88,7 +88,7 @@ func (s *straight) ship(b *vault.Builder, places []*vault.PagePlace) error {
 		places[i].Pack, places[i].Offset, places[i].Framed = id, e.Offset, e.Framed
 	}
 	s.sent.Go(func() {
-		landed, err := s.writer.PackLent(s.life, id, false, data, func() { s.bufs <- data })
+		landed, err := s.writer.PackLent(s.life, id, false, data, nil, func() { s.bufs <- data })
 		if err == nil {
 			<-landed.Done()
 		} else {

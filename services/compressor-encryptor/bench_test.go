@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zeebo/blake3"
-
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/seal"
+	"github.com/holdfast-backup/holdfast/libs/shard"
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -119,8 +118,7 @@ func ship(b *testing.B, w *world, p *vault.Builder) []byte {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sum := blake3.Sum256(data)
-	told := &schemas.PackSealed{Pack: id.Proto(), Blob: ref, Blake3: sum[:]}
+	told := &schemas.PackSealed{Pack: id.Proto(), Blob: ref, Blake3: shard.Sums(shards, data)}
 	if len(entries) == 0 {
 		b.Fatal(fmt.Errorf("nothing in %v", told))
 	}

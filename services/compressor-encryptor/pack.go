@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/zeebo/blake3"
-
+	"github.com/holdfast-backup/holdfast/libs/shard"
 	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/schemas"
@@ -177,8 +176,7 @@ func (e *engine) write(p *pack) {
 	if err != nil {
 		return // the engine ends, and all its records come again
 	}
-	sum := blake3.Sum256(data)
-	p.told.Pack, p.told.Blob, p.told.SizeBytes, p.told.Blake3 = id.Proto(), ref, uint32(len(data)), sum[:]
+	p.told.Pack, p.told.Blob, p.told.SizeBytes, p.told.Blake3 = id.Proto(), ref, uint32(len(data)), shard.Sums(max(1, e.deps.Shards), data)
 	e.mu.Lock()
 	delete(e.packs, p.hold)
 	given := p.given

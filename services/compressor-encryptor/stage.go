@@ -40,6 +40,7 @@ type Deps struct {
 	Sealed  *staging.Sealed
 	Ring    *vault.Ring
 	Codec   seal.Method // the vault's setting; empty: zstd
+	Shards  int         // the vault's k: each data shard's hash is told; 0: 1
 }
 
 // shared is what the rooms of a process have in common: one engine, from the first

@@ -6,10 +6,9 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/zeebo/blake3"
-
 	"github.com/holdfast-backup/holdfast/libs/cut"
 	"github.com/holdfast-backup/holdfast/libs/seal"
+	"github.com/holdfast-backup/holdfast/libs/shard"
 	"github.com/holdfast-backup/holdfast/libs/stage/stagetest"
 	"github.com/holdfast-backup/holdfast/libs/staging"
 	"github.com/holdfast-backup/holdfast/libs/vault"
@@ -29,7 +28,10 @@ type world struct {
 }
 
 // parts of each topic in the bench.
-const parts = 3
+const (
+	parts  = 3
+	shards = 4
+)
 
 type sentRecord struct {
 	at     stagetest.Sent
@@ -67,7 +69,7 @@ func newWorld(t testing.TB, reserve int64) *world {
 func (w *world) deps(m seal.Method) Deps {
 	held := *w.ring
 	held.Private = nil
-	return Deps{Staging: w.share, Sealed: w.sealed, Ring: &held, Codec: m}
+	return Deps{Staging: w.share, Sealed: w.sealed, Ring: &held, Codec: m, Shards: shards}
 }
 
 func uuid(n int) []byte { return append(make([]byte, 14), byte(n>>8), byte(n)) }
@@ -173,7 +175,7 @@ func (w *world) readPack(p *schemas.PackSealed) (id vault.PackID, key string, er
 	if err != nil {
 		return id, "", err
 	}
-	if sum := blake3.Sum256(data); len(data) != int(p.SizeBytes) || !bytes.Equal(sum[:], p.Blake3) {
+	if len(data) != int(p.SizeBytes) || !bytes.Equal(shard.Sums(shards, data), p.Blake3) {
 		return id, "", fmt.Errorf("pack %s is not what was told", id)
 	}
 	tail, _, err := vault.ReadPackTail(data, int64(len(data)), id)

@@ -13,14 +13,15 @@ import (
 
 const idBytes = len(cut.ID{})
 
-// check says what is wrong with a record: its columns must agree.
-func check(m *schemas.PackSealed) (vault.PackID, error) {
+// check says what is wrong with a record: its columns must agree, and there must be a
+// hash for each of the k data shards, or one of the whole, as sealers once told it.
+func check(m *schemas.PackSealed, k int) (vault.PackID, error) {
 	id, err := vault.PackIDFromProto(m.Pack)
 	if err != nil {
 		return id, fmt.Errorf("sealed pack: %w", err)
 	}
-	if len(m.Blake3) != 32 || m.Blob == "" || m.SizeBytes == 0 {
-		return id, fmt.Errorf("sealed pack %s: %d bytes, a hash of %d, blob %q", id, m.SizeBytes, len(m.Blake3), m.Blob)
+	if n := len(m.Blake3); n != 32*k && n != 32 || m.Blob == "" || m.SizeBytes == 0 {
+		return id, fmt.Errorf("sealed pack %s: %d bytes, hashes of %d, blob %q", id, m.SizeBytes, len(m.Blake3), m.Blob)
 	}
 	if m.SizeBytes > vault.PackMax { // it would be memory of ours before it is found false
 		return id, fmt.Errorf("sealed pack %s: %d bytes, at most %d", id, m.SizeBytes, vault.PackMax)

@@ -120,12 +120,10 @@ func (w *world) consistent() {
 // claim is given back in its partition, nothing is stored, and the record is done.
 func TestLostPacks(t *testing.T) {
 	run(t, 1, func(w *world) {
-		w.send(4)
+		w.send(5)
 		w.must(w.sealed.Remove(w.packs[0].msg.Blob))
-		for i, change := range []func([]byte) []byte{
-			func(b []byte) []byte { return b[:len(b)-1] },
-			func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
-		} {
+		flip := func(b []byte) []byte { b[len(b)/2] ^= 1; return b }
+		for i, change := range []func([]byte) []byte{flip, func(b []byte) []byte { return b[:len(b)-1] }, flip} {
 			p := w.packs[i+1]
 			b, err := w.sealed.Read(p.msg.Blob, nil)
 			w.must(err)
@@ -158,7 +156,7 @@ func TestLostPacks(t *testing.T) {
 			}
 		}
 		log := w.read()
-		for i, code := range []string{"sealed.missing", "sealed.damaged", "sealed.damaged", ""} {
+		for i, code := range []string{"sealed.missing", "sealed.damaged", "sealed.damaged", "sealed.damaged", ""} {
 			p := w.packs[i]
 			if lost := code != ""; log.told(p) == lost || w.shards(p) == 0 != lost || !w.gone(p) {
 				t.Errorf("pack %d: told %v, %d shards, file gone %v", i, log.told(p), w.shards(p), w.gone(p))
@@ -264,6 +262,7 @@ func TestFalseRecordsAreRefused(t *testing.T) {
 		for i, spoil := range []func(*schemas.PackSealed){
 			func(m *schemas.PackSealed) { m.Pack.Id = m.Pack.Id[:15] },
 			func(m *schemas.PackSealed) { m.Blake3 = nil },
+			func(m *schemas.PackSealed) { m.Blake3 = m.Blake3[:33] },
 			func(m *schemas.PackSealed) { m.SizeBytes = 0 },
 			func(m *schemas.PackSealed) { m.SizeBytes = vault.PackMax + 1 },
 			func(m *schemas.PackSealed) { m.Extents[0].Ids = m.Extents[0].Ids[1:] },
@@ -280,8 +279,8 @@ func TestFalseRecordsAreRefused(t *testing.T) {
 		if !w.b.Settled(topics.PacksSealed.Spec) {
 			t.Fatal("never committed")
 		}
-		if n := len(stagetest.ReadRaw(w.b, topics.PacksSealed.Refused())); n != 7 {
-			t.Errorf("%d of 7 false records are refused", n)
+		if n := len(stagetest.ReadRaw(w.b, topics.PacksSealed.Refused())); n != 8 {
+			t.Errorf("%d of 8 false records are refused", n)
 		}
 		if w.consistent(); !w.read().told(w.packs[0]) {
 			t.Error("the good one was not told")

@@ -65,7 +65,7 @@ func TestEveryRecordFits(t *testing.T) {
 		topics.ChunksKnown.Name:     &schemas.ChunksKnown{Run: run, Places: places},
 		topics.ChunksFresh.Name:     &schemas.ChunksFresh{Run: run, Blob: long, Refs: refs},
 		topics.ChunksDropped.Name:   &schemas.ChunksDropped{Run: run, Ids: refs.Ids, Places: refs.Places, Why: why},
-		topics.PacksSealed.Name:     &schemas.PackSealed{Pack: pack, Blob: long, Blake3: make([]byte, 32), Extents: times(packMost, one)},
+		topics.PacksSealed.Name:     &schemas.PackSealed{Pack: pack, Blob: long, Blake3: make([]byte, 255*32), Extents: times(packMost, one)},
 		topics.ChunksStored.Name:    &schemas.ChunksStored{Row: &schemas.ChunksStored_Pack{Pack: &schemas.StoredPack{Pack: pack, Ids: refs.Ids, Offsets: refs.Offsets, Framed: refs.Lengths}}},
 		topics.ChunksLanded.Name:    &schemas.ChunksLanded{Run: run, Places: places},
 		topics.TargetsTurned.Name:   &schemas.TargetTurned{Why: why},

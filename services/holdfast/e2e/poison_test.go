@@ -235,7 +235,7 @@ func goodOf(name string) (topics.Event, topics.Spec) {
 	case "compressor-encryptor":
 		return topics.ChunksFresh.Event(key, &schemas.ChunksFresh{Run: goodRun, Blob: "lease/nothing", Refs: refs}), topics.BackupsFaulted.Spec
 	case "uploader":
-		return topics.PacksSealed.Event(key, &schemas.PackSealed{Pack: &schemas.Pack{Birth: 1, Id: goodRun.Lease}, Blob: "process/nothing", SizeBytes: 100, Blake3: make([]byte, 32),
+		return topics.PacksSealed.Event(key, &schemas.PackSealed{Pack: &schemas.Pack{Birth: 1, Id: goodRun.Lease}, Blob: "process/nothing", SizeBytes: 100, Blake3: make([]byte, 2*32),
 			Extents: []*schemas.SealedExtent{{Run: goodRun, Places: []uint64{0}, Ids: id, Offsets: []uint32{0}, Framed: []uint32{100}, Lengths: []uint32{4096}}}}), topics.BackupsFaulted.Spec
 	case "auditor":
 		return topics.BackupsLeased.Event(key, &schemas.BackupLeased{Run: goodRun, Verb: schemas.BackupLeased_VERB_REFUSED, Status: schemas.Status_STATUS_REFUSED, Machine: machine,

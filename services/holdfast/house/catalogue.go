@@ -179,7 +179,7 @@ func openSealer(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return one(sealer.Stage(c, sealer.Deps{Staging: share, Sealed: sealed, Ring: ring, Codec: seal.Method(v.Compression)})), nil
+	return one(sealer.Stage(c, sealer.Deps{Staging: share, Sealed: sealed, Ring: ring, Codec: seal.Method(v.Compression), Shards: v.K})), nil
 }
 
 func openUploader(p *Parts) ([]stage.Stage, error) {
