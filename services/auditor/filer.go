@@ -16,13 +16,17 @@ import (
 const (
 	// batchAge is how long a full page waits for others to share its map pack.
 	batchAge = 2 * time.Second
+	// batchIdle is how long it waits where none comes: the last pages of a backup are
+	// all that its point waits for. Packs that land one after another bring pages more
+	// often than that.
+	batchIdle = 250 * time.Millisecond
 	// flyingMax bounds the map packs in memory, stragglers too: 8 of 4 MiB. While so
 	// many are not at every target that answers, full pages wait in the next.
 	flyingMax = 8
 )
 
 // filer gathers full pages of all rooms of a process into map packs: one map pack
-// every two seconds, not one a room.
+// every two seconds while they come, not one a room.
 type filer struct {
 	writer *vault.Writer
 	mapKey [32]byte
@@ -39,6 +43,7 @@ type batch struct {
 	builder *vault.MapBuilder
 	birth   uint64
 	born    time.Time
+	grew    time.Time
 	pages   map[*room][]filing
 	count   int
 }
@@ -71,14 +76,18 @@ func (f *filer) add(r *room, p filing) error {
 	}
 	f.cur.pages[r] = append(f.cur.pages[r], p)
 	f.cur.count++
+	f.cur.grew = f.now()
 	return nil
 }
 
-// age sends the batch off that waited long enough.
+// age sends the batch off that waited long enough, or to which nothing comes.
 func (f *filer) age() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.cur != nil && f.now().Sub(f.cur.born) >= batchAge && len(f.flying) < flyingMax {
+	if f.cur == nil || len(f.flying) >= flyingMax {
+		return
+	}
+	if now := f.now(); now.Sub(f.cur.born) >= batchAge || now.Sub(f.cur.grew) >= batchIdle {
 		f.flush()
 	}
 }

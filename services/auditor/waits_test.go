@@ -95,6 +95,24 @@ func TestNothingIsFiledBeforeItIsDurable(t *testing.T) {
 	})
 }
 
+// The last pages of a backup don't wait for others to fill their map pack, since
+// nothing but they keeps its point.
+func TestTheLastPagesGoAtOnce(t *testing.T) {
+	sit(t, 10, 1, func(c *court) {
+		c.Join(0)
+		w := c.simple(1)
+		c.lease(w)
+		time.Sleep(5 * time.Second)
+		c.cuts(w)
+		c.facts(w)
+		c.answers(w)
+		time.Sleep(batchAge)
+		if len(c.completions(w.leased.Run.Backup)) == 0 {
+			c.t.Errorf("not completed %s after its last answer", batchAge)
+		}
+	})
+}
+
 // A backup whose pages are all filed is not completed before its point is durable.
 func TestNothingIsToldBeforeThePoint(t *testing.T) {
 	sit(t, 10, 1, func(c *court) {
