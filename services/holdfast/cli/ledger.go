@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,7 @@ var errBlind = errors.New("this house is blind: it has no ledger; backups go on"
 
 func (a *app) ledgerCommand() *cobra.Command {
 	c := &cobra.Command{Use: "ledger QUESTION|sql", Short: "Ask ClickHouse what happened",
-		Example: "  holdfast ledger no-good-backup 24\n  holdfast ledger sql 'SELECT count() FROM ledger.chunk_log'"}
+		Example: "  holdfast ledger machine web-01\n  holdfast ledger no-good-backup 24\n  holdfast ledger sql 'SELECT count() FROM ledger.chunk_log'"}
 	for _, q := range ledger.Questions {
 		use := q.Name
 		for _, arg := range q.Args {
@@ -80,9 +81,20 @@ func (a *app) answer(ctx context.Context, got ledger.Answer, err error) error {
 	for i, r := range got.Rows {
 		list[i] = map[string]any{}
 		for j, v := range r {
-			rows[i] = append(rows[i], fmt.Sprint(v))
+			rows[i] = append(rows[i], plain(v))
 			list[i][got.Columns[j]] = v
 		}
 	}
-	return a.table(map[string]any{"rows": list, "behind": a.behind(ctx)}, got.Columns, rows)
+	return a.table(map[string]any{"rows": list, "behind": a.behind(ctx), "cost": got.Cost}, got.Columns, rows)
+}
+
+// plain is a value as people read it: times are UTC, and "-" is none.
+func plain(v any) string {
+	switch x := v.(type) {
+	case nil:
+		return "-"
+	case time.Time:
+		return x.Format("2006-01-02 15:04:05.000")
+	}
+	return fmt.Sprint(v)
 }
