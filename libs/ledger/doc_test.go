@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,9 +50,33 @@ func TestPageNamesAllThatIsThere(t *testing.T) {
 	if asked < 8 {
 		t.Errorf("only %d questions were found in the page", asked)
 	}
+	shown := examples(t, l, string(text))
 	for _, q := range ledger.Questions {
-		if !strings.Contains(string(text), "| `"+q.Name) {
-			t.Errorf("the page does not have the question %s", q.Name)
+		if !strings.Contains(string(text), "| `"+q.Name) || !shown[q.Name] {
+			t.Errorf("the page does not have the question %s, or no example of it", q.Name)
 		}
 	}
+}
+
+// examples asks what the page shows on a terminal, and wants the columns that it shows.
+func examples(t *testing.T, l *ledger.Ledger, text string) map[string]bool {
+	t.Helper()
+	shown := map[string]bool{}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		ask, ok := strings.CutPrefix(line, "$ holdfast ledger ")
+		if !ok {
+			continue
+		}
+		words := strings.Fields(ask)
+		shown[words[0]] = true
+		a, err := l.Ask(t.Context(), words[0], words[1:]...)
+		if err != nil {
+			t.Errorf("%s: %v", ask, err)
+		}
+		if header := strings.Fields(lines[i+1]); header[0] != "$" && !slices.Equal(header, a.Columns) {
+			t.Errorf("%s answers with the columns %q, the page shows %q", ask, a.Columns, header)
+		}
+	}
+	return shown
 }

@@ -44,6 +44,7 @@ func (l *Ledger) setKeep(ctx context.Context) error {
 		{"stage_minute", "minute", l.keep.Minutes},
 		{"progress", "toDateTime(at)", l.keep.Progress},
 		{"backup_state", "toDateTime(at)", l.keep.Backups},
+		{"backup_end", "toDateTime(at)", l.keep.Backups},
 	} {
 		want := fmt.Sprintf("%s + toIntervalSecond(%d)", t.column, max(1, int64(t.keep/time.Second)))
 		var made string

@@ -31,8 +31,8 @@ func TestMigrations(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := one(t, l, "SELECT count() FROM ledger.migrations FINAL"); n != "7" {
-		t.Errorf("%s migrations are recorded, want 7", n)
+	if n := one(t, l, "SELECT count() FROM ledger.migrations FINAL"); n != "11" {
+		t.Errorf("%s migrations are recorded, want 11", n)
 	}
 
 	// A lifetime is a setting, changed at the next start and not touched at others.
