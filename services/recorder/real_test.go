@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	if to := os.Getenv("RECORDER_KAFKA"); to != "" {
 		l, err := ledger.Open(ledger.Config{Addr: os.Getenv("RECORDER_LEDGER"), User: clickhousetest.Writer.Name, Password: clickhousetest.Writer.Password})
 		if err == nil {
-			quick := Config{NewsWait: 20 * time.Millisecond, EventsWait: 50 * time.Millisecond}
+			quick := Config{NewsWait: 20 * time.Millisecond, PlacesWait: 20 * time.Millisecond, EventsWait: 50 * time.Millisecond}
 			err = stage.Run(context.Background(), Stage(quick, Deps{Ledger: &deaf{Sink: l}, Vault: "v"}), stage.Env{Region: "local", Worker: "w", Kafka: stage.Connect(to)})
 		}
 		fmt.Println(err)

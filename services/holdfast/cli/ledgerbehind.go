@@ -11,8 +11,8 @@ import (
 
 const (
 	// behindUsual is how old the newest answer may be with nothing wrong: the recorder
-	// gathers for 10 s, and commits a second later.
-	behindUsual = 30 * time.Second
+	// gathers for 20 s, and commits a second later.
+	behindUsual = 45 * time.Second
 	// behindWait is how long an answer waits for the bus to say how old it is.
 	behindWait = 5 * time.Second
 )
