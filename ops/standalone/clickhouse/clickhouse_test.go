@@ -56,6 +56,9 @@ func TestDataOutlivesKills(t *testing.T) {
 	killParent(t, o.Dir)
 	o.Users = []clickhouse.User{clickhousetest.Writer}
 	s = clickhousetest.Start(t, o) // waits for the orphan, which holds the folder until it is gone
+	if got := ask(t, s, clickhousetest.Writer, "SELECT count() FROM system.merge_tree_settings WHERE name = 'auto_statistics_types' AND value != ''"); got != "0" {
+		t.Error("each merge makes statistics that nobody asks")
+	}
 	if got := ask(t, s, clickhousetest.Writer, "SELECT a FROM ledger.t"); got != "7" {
 		t.Errorf("the row came back as %q", got)
 	}

@@ -32,7 +32,8 @@ const (
 )
 
 // Two pools of two threads: more merges at once cost memory and win nothing for
-// one insert a second.
+// one insert a second. Statistics of columns, which newer servers make at each merge,
+// help no question of ours; older ones do not know the setting.
 var configXML = page(`<clickhouse>
   <log-level>warning</log-level>
   <logger><level>warning</level><log>{{.Dir}}/engine.log</log><errorlog>{{.Dir}}/engine.err.log</errorlog><size>20M</size><count>2</count></logger>
@@ -55,6 +56,9 @@ var configXML = page(`<clickhouse>
   <max_connections>256</max_connections>
   <max_concurrent_queries>64</max_concurrent_queries>
   <merge_tree>
+{{- if .Boot}}
+    <auto_statistics_types></auto_statistics_types>
+{{- end}}
     <number_of_free_entries_in_pool_to_execute_mutation>2</number_of_free_entries_in_pool_to_execute_mutation>
     <number_of_free_entries_in_pool_to_lower_max_size_of_merge>2</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
     <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>2</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
