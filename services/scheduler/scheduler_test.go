@@ -57,7 +57,7 @@ func survive(t *testing.T, seed uint64) {
 				members[i].Heal()
 			}
 		}
-		for i := range 100 {
+		for i := range 300 { // a source that is braked to one slot, whose attempts are lost, takes its time
 			p.play()
 			time.Sleep(20 * time.Second)
 			if p.rest() == "" {
