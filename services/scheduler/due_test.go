@@ -258,6 +258,22 @@ func TestABlackoutHoldsStarts(t *testing.T) {
 	}
 }
 
+// It may have begun while nobody was there to take orders back.
+func TestABlackoutIsFoundAtTheStart(t *testing.T) {
+	x := newTable(t)
+	x.s.epoch = 0
+	d := nightly(func(d *schemas.PolicyDeclared) { d.Blackout = []schemas.PolicyBlackout{{From: "02:10", To: "04:00"}} })
+	x.s.policyTaken(d)
+	x.find("m1", "tier/gold")
+	x.tick(time.Second)
+	x.want(x.to("02:00:00"), "queued m1 0: "+turn)
+	x.now = x.now.Add(20 * time.Minute)
+	x.again(d)
+	x.s.epoch = 1
+	x.want(x.tick(time.Second), "")
+	x.want(x.to("04:00:00"), "queued m1 0: "+turn+"; leased m1 1")
+}
+
 func TestAnRPOFollowsPoints(t *testing.T) {
 	x := newTable(t)
 	x.s.policyTaken(nightly(hourly))
