@@ -103,6 +103,8 @@ func (c *Config) checkStaging(say sayer) {
 			say(at+".window", "%v is too small: a lease needs two extents of 16MiB", s.Window)
 		} else if s.Size < s.Window {
 			say(at+".size", "%v is less than one window of %v", s.Size, s.Window)
+		} else if n := Size(len(c.Sources)); s.Part(len(c.Sources)) < s.Window {
+			say(at+".size", "%v is shared by %d sources, and %v, a window for each, is the least", s.Size, n, n*s.Window)
 		}
 	}
 	if c.Sealed.Reserve < 64<<20 {

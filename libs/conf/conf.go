@@ -60,11 +60,16 @@ type SASL struct {
 // Staging is the file share for bytes in flight.
 type Staging struct {
 	Share string `yaml:"share"`
-	// Size is what leases may fill. Region slots = size / window. Default 2GiB.
+	// Size is what leases may fill. It is divided among the sources, since each of
+	// them is granted slots by itself: region slots of one = size / sources / window.
+	// Default 2GiB.
 	Size Size `yaml:"size"`
 	// Window is the most that one lease has in flight. Default 512MiB.
 	Window Size `yaml:"window"`
 }
+
+// Part is what each of so many sources may fill of a share.
+func (s Staging) Part(sources int) Size { return s.Size / Size(max(1, sources)) }
 
 // Sealed is the area of packs on their way to the targets.
 type Sealed struct {

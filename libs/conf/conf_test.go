@@ -94,6 +94,8 @@ func TestBadInputIsNamed(t *testing.T) {
 		{"source is a file", "path: machines", "path: vault/file", "vault/file is a file, not a folder"},
 		{"no snapshot", "every: 1d", "limits: {snapshots: -1}", "sources[0].limits.snapshots: -1 is less than one"},
 		{"no window", "size: 4GiB", "size: 64MiB", "staging[0].size: 64MiB is less than one window of 512MiB"},
+		{"no window for each", "stages:", strings.Repeat("  - {name: x, kind: images, path: machines}\n", 8) + "stages:",
+			"staging[0].size: 4GiB is shared by 9 sources, and 4608MiB, a window for each, is the least"},
 		{"staging is a file", "share: staging", "share: vault/file", ":5: staging[0].share: "},
 		{"two shares", "size: 4GiB}", "size: 4GiB}\n  - {share: other}", "staging[1]: one share serves all sources"},
 		{"small reserve", "vault:", "sealed: {reserve: 1MiB}\nvault:", "sealed.reserve: 1MiB is too small"},

@@ -109,7 +109,7 @@ func openExporter(p *Parts) ([]stage.Stage, error) {
 	d := exporter.Deps{Sources: map[string]exporter.Provider{}, DigestKey: ring.Digest, Grid: uint32(p.Conf.Vault.Grid),
 		Rooms: rate.NewRooms("exporter", 1, limits.all()...), Gauge: p.gaugeOf}
 	for _, s := range p.Conf.Sources {
-		d.Sources[s.Name] = exporter.Provider{Source: sources[s.Name], Share: share, ShareBytes: uint64(p.Conf.Staging[0].Size),
+		d.Sources[s.Name] = exporter.Provider{Source: sources[s.Name], Share: share, ShareBytes: uint64(p.Conf.Staging[0].Part(len(p.Conf.Sources))),
 			WindowBytes: uint64(p.Conf.Staging[0].Window), Every: time.Duration(s.Every), CheckOneIn: s.CheckEvery(), Limit: limits[s.Name], Limits: exporter.Limits{
 				Hold: time.Duration(s.Limits.Latency.Hold), Slow: time.Duration(s.Limits.Latency.Slow),
 				Snapshots: uint32(s.Limits.Snapshots), PerHost: uint32(s.Limits.PerHost),
