@@ -1565,7 +1565,8 @@ type Verdict struct {
 	SnapshotMs    int64                  `protobuf:"varint,16,opt,name=snapshot_ms,json=snapshotMs,proto3" json:"snapshot_ms,omitempty"`
 	FullReason    string                 `protobuf:"bytes,17,opt,name=full_reason,json=fullReason,proto3" json:"full_reason,omitempty"` // why all was read
 	Told          bool                   `protobuf:"varint,18,opt,name=told,proto3" json:"told,omitempty"`
-	Policy        string                 `protobuf:"bytes,19,opt,name=policy,proto3" json:"policy,omitempty"` // that it was due by; empty: it was asked for
+	Policy        string                 `protobuf:"bytes,19,opt,name=policy,proto3" json:"policy,omitempty"`                      // that it was due by; empty: it was asked for
+	WindowMs      int64                  `protobuf:"varint,20,opt,name=window_ms,json=windowMs,proto3" json:"window_ms,omitempty"` // that its policy promises; 0: what the house promises
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1731,6 +1732,13 @@ func (x *Verdict) GetPolicy() string {
 		return x.Policy
 	}
 	return ""
+}
+
+func (x *Verdict) GetWindowMs() int64 {
+	if x != nil {
+		return x.WindowMs
+	}
+	return 0
 }
 
 // Totals of a backup, over all files. bytes = fresh + known + zero + inherited.
@@ -2017,7 +2025,7 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\rAttemptFailed\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1c\n" +
-	"\tpermanent\x18\x03 \x01(\bR\tpermanent\"\x8f\x05\n" +
+	"\tpermanent\x18\x03 \x01(\bR\tpermanent\"\xac\x05\n" +
 	"\aVerdict\x12\"\n" +
 	"\x03run\x18\x01 \x01(\v2\x10.holdfast.v1.RunR\x03run\x12\"\n" +
 	"\x03job\x18\x02 \x01(\v2\x10.holdfast.v1.JobR\x03job\x12\x16\n" +
@@ -2043,7 +2051,8 @@ const file_holdfast_v1_backup_proto_rawDesc = "" +
 	"\vfull_reason\x18\x11 \x01(\tR\n" +
 	"fullReason\x12\x12\n" +
 	"\x04told\x18\x12 \x01(\bR\x04told\x12\x16\n" +
-	"\x06policy\x18\x13 \x01(\tR\x06policy\"\xf6\x02\n" +
+	"\x06policy\x18\x13 \x01(\tR\x06policy\x12\x1b\n" +
+	"\twindow_ms\x18\x14 \x01(\x03R\bwindowMs\"\xf6\x02\n" +
 	"\x06Totals\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\x12\x1d\n" +
 	"\n" +

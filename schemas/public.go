@@ -124,6 +124,8 @@ type BackupCompleted struct {
 	FullReason string `json:"fullReason,omitempty"`
 	// Warnings say what to know of it, and why each attempt failed that went before.
 	Warnings []string `json:"warnings,omitempty"`
+	// Policy that it was due by. None: it was asked for.
+	Policy string `json:"policy,omitempty"`
 	// Attempt that ended it, from 1; 0 if it never got a lease.
 	Attempt    uint32    `json:"attempt"`
 	QueuedAt   time.Time `json:"queuedAt,omitzero"`
@@ -140,6 +142,8 @@ type BackupProgressed struct {
 	State   string     `json:"state" jsonschema:"enum=queued,enum=running"`
 	// WaitingFor says what holds it up, in words.
 	WaitingFor string `json:"waitingFor,omitempty"`
+	// Policy that it is due by. None: it was asked for.
+	Policy string `json:"policy,omitempty"`
 	// Attempt under way, from 1; 0 while queued.
 	Attempt uint32 `json:"attempt"`
 	// Reason why the attempt before this one failed.

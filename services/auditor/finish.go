@@ -1,10 +1,10 @@
 package auditor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -108,12 +108,11 @@ func (r *room) testify(b *backup) {
 	c := b.completing
 	a := b.attempt(schemas.UUID(c.Run.Lease))
 	body, f := a.body(c)
-	window := r.window(a)
 	b.sealing = true
 	r.Go(func(ctx context.Context) func() {
 		var err error = f
 		if f == nil {
-			err = r.seal(ctx, b.id, c, body, window)
+			err = r.seal(ctx, b.id, c, body)
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -135,15 +134,7 @@ func (a *attempt) body(c *schemas.Completing) ([]byte, *fault) {
 	return body, nil
 }
 
-// window is what was promised from lease to completed: to this order, or by the house.
-func (r *room) window(a *attempt) time.Duration {
-	if ms := a.leased.GetOptions().GetWindowMs(); ms > 0 {
-		return time.Duration(ms) * time.Millisecond
-	}
-	return r.Window
-}
-
-func (r *room) seal(ctx context.Context, backup schemas.UUID, c *schemas.Completing, body []byte, window time.Duration) error {
+func (r *room) seal(ctx context.Context, backup schemas.UUID, c *schemas.Completing, body []byte) error {
 	if _, err := vault.DecodePoint(r.MapKey, body); err != nil {
 		return faultf(codeShape, "the point in its rows: %v", err)
 	}
@@ -167,7 +158,7 @@ func (r *room) seal(ctx context.Context, backup schemas.UUID, c *schemas.Complet
 	}
 	v := proto.CloneOf(c.Verdict)
 	v.DoneMs = r.now().UnixMilli()
-	v.WindowKept = v.DoneMs-v.LeasedMs <= window.Milliseconds()
+	v.WindowKept = v.DoneMs-v.LeasedMs <= cmp.Or(v.WindowMs, r.Window.Milliseconds())
 	return r.Put(r.row(backup, rowVerdict, &schemas.PageFiled{Row: &schemas.PageFiled_Verdict{Verdict: v}}))
 }
 

@@ -82,7 +82,7 @@ func (r *room) withdraw(in *stage.In, b *backup, l *schemas.BackupLeased) error 
 
 // withdrawal is the verdict on a backup that the scheduler gave up or refused.
 func (r *room) withdrawal(b *backup, l *schemas.BackupLeased) *schemas.Verdict {
-	v := &schemas.Verdict{Run: l.Run, Job: l.Job, Tenant: l.Tenant, Machine: l.Machine, Status: l.Status, Reason: l.Reason,
+	v := &schemas.Verdict{Run: l.Run, Job: l.Job, Tenant: l.Tenant, Machine: l.Machine, Status: l.Status, Reason: l.Reason, Policy: l.Policy,
 		QueuedMs: l.SinceMs, LeasedMs: l.LeasedMs, DoneMs: r.now().UnixMilli(), Totals: &schemas.Totals{}}
 	if l.Verb == schemas.BackupLeased_VERB_REFUSED {
 		v.Status = schemas.Status_STATUS_REFUSED
@@ -95,7 +95,7 @@ func (r *room) withdrawal(b *backup, l *schemas.BackupLeased) *schemas.Verdict {
 		addTotals(v.Totals, &a.totals)
 		v.Reason = withCause(v.Reason, v.Status, a.failed)
 		if v.Machine == nil {
-			v.Machine, v.Job, v.Tenant = a.leased.Machine, a.leased.Job, a.leased.Tenant
+			v.Machine, v.Job, v.Tenant, v.Policy = a.leased.Machine, a.leased.Job, a.leased.Tenant, a.leased.Policy
 		}
 		if v.LeasedMs == 0 {
 			v.QueuedMs, v.LeasedMs = a.leased.SinceMs, a.leased.LeasedMs

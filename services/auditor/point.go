@@ -213,7 +213,7 @@ func (a *attempt) verdict(inherent *schemas.Totals, path string, least uint32) *
 		t.KnownBytes -= min(t.KnownBytes, sum-t.Bytes)
 	}
 	l := a.leased
-	v := &schemas.Verdict{Run: a.run(), Job: l.Job, Tenant: l.Tenant, Machine: l.Machine, Status: schemas.Status_STATUS_COMPLETED,
+	v := &schemas.Verdict{Run: a.run(), Job: l.Job, Tenant: l.Tenant, Machine: l.Machine, Status: schemas.Status_STATUS_COMPLETED, Policy: l.Policy, WindowMs: l.GetOptions().GetWindowMs(),
 		Point:    &schemas.Point{Path: path, Lease: a.run().Lease, Epoch: a.run().Epoch},
 		Warnings: a.warnings(), Consistency: a.finished.Consistency, FullReason: a.finished.FullReason, Totals: t,
 		Redundancy: least, QueuedMs: l.SinceMs, LeasedMs: l.LeasedMs, SnapshotMs: a.finished.SnapshotMs}

@@ -23,7 +23,7 @@ func (r *room) completed(v *schemas.Verdict) topics.Event {
 	done := schemas.MilliTime(v.DoneMs)
 	d := schemas.BackupCompleted{Job: schemas.JobRefOf(v.Job), Backup: id, Machine: schemas.MachineRefOf(v.Machine),
 		Status: schemas.StatusWord(v.Status), Reason: v.Reason, Point: v.GetPoint().GetPath(), Bytes: schemas.BytesOf(v.Totals),
-		Files: v.GetTotals().GetFiles(), WindowKept: v.WindowKept, Redundancy: v.Redundancy,
+		Files: v.GetTotals().GetFiles(), WindowKept: v.WindowKept, Policy: v.Policy, Redundancy: v.Redundancy,
 		Consistency: schemas.ConsistencyWord(v.Consistency), FullReason: v.FullReason, Warnings: v.Warnings, Attempt: v.GetRun().GetAttempt(),
 		QueuedAt: schemas.MilliTime(v.QueuedMs), LeasedAt: schemas.MilliTime(v.LeasedMs), SnapshotAt: schemas.MilliTime(v.SnapshotMs), DoneAt: done}
 	if v.LeasedMs != 0 {
@@ -36,7 +36,7 @@ func (r *room) completed(v *schemas.Verdict) topics.Event {
 func (r *room) queued(l *schemas.BackupLeased) topics.Event {
 	id := schemas.UUID(l.Run.Backup)
 	d := schemas.BackupProgressed{Job: schemas.JobRefOf(l.Job), Backup: id, Machine: schemas.MachineRefOf(l.Machine), State: "queued",
-		WaitingFor: l.Waiting, QueuedAt: schemas.MilliTime(l.SinceMs)}
+		WaitingFor: l.Waiting, Policy: l.Policy, QueuedAt: schemas.MilliTime(l.SinceMs)}
 	at := r.now()
 	return r.public(topics.BackupsProgressed, fmt.Sprintf("%s/queued/%d", id, at.UnixMilli()), at, d.Machine, d)
 }
@@ -49,7 +49,7 @@ func (r *room) running(b *backup) topics.Event {
 		t.Bytes += f.shape.size
 	}
 	d := schemas.BackupProgressed{Job: schemas.JobRefOf(l.Job), Backup: b.id, Machine: schemas.MachineRefOf(l.Machine), State: "running",
-		Attempt: l.Run.Attempt, Reason: l.Reason, Bytes: schemas.BytesOf(t), QueuedAt: schemas.MilliTime(l.SinceMs), LeasedAt: schemas.MilliTime(l.LeasedMs)}
+		Attempt: l.Run.Attempt, Policy: l.Policy, Reason: l.Reason, Bytes: schemas.BytesOf(t), QueuedAt: schemas.MilliTime(l.SinceMs), LeasedAt: schemas.MilliTime(l.LeasedMs)}
 	if down := r.down(); down != "" {
 		d.WaitingFor = "target " + down
 	}

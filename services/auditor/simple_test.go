@@ -16,7 +16,7 @@ import (
 func (c *court) simple(n int) *world {
 	w := &world{leased: &schemas.BackupLeased{Verb: schemas.BackupLeased_VERB_LEASED,
 		Run:     &schemas.Run{Backup: id("backup", n), Attempt: 1, Lease: id("lease", n), Epoch: 2},
-		Machine: &schemas.Machine{Source: "s", Id: fmt.Sprint("m", n)}, Job: &schemas.Job{Id: id("job", 0), Of: 1},
+		Machine: &schemas.Machine{Source: "s", Id: fmt.Sprint("m", n)}, Job: &schemas.Job{Id: id("job", 0), Of: 1}, Policy: "gold",
 		LeasedMs: time.Now().UnixMilli()}}
 	w.fill()
 	return w

@@ -20,6 +20,7 @@ func TestWithdrawal(t *testing.T) {
 			sit(t, 4, 1, func(c *court) {
 				c.Join(0)
 				w := c.simple(1)
+				w.leased.Options = &schemas.Options{WindowMs: 1}
 				c.lease(w)
 				c.cuts(w)
 				c.answers(w)
@@ -36,8 +37,8 @@ func TestWithdrawal(t *testing.T) {
 					}
 					c.withdraw(w)
 				}
-				if d := c.ended(w.leased.Run.Backup); d.Status != want {
-					c.t.Fatalf("%s, want %s", d.Status, want)
+				if d := c.ended(w.leased.Run.Backup); d.Status != want || d.Policy != "gold" || d.WindowKept {
+					c.t.Fatalf("%s of policy %q, window kept: %v; want %s of gold, which promised a millisecond", d.Status, d.Policy, d.WindowKept, want)
 				}
 				if !c.Settled() {
 					c.t.Fatal("records are held for ever")
