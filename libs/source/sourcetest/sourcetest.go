@@ -174,7 +174,8 @@ func read(t *testing.T, w World) {
 	disks := map[string][]byte{"d0": content(1, 3<<20+17), "d1": content(2, 1), "d2": {}, "d3": make([]byte, 1<<20)}
 	left := map[string][]byte{}
 	for _, key := range slices.Sorted(maps.Keys(disks)) {
-		left[w.key("m", key)] = w.set("m", key, disks[key])
+		b := w.set("m", key, disks[key]) // makes the machine that the key is of
+		left[w.key("m", key)] = b
 	}
 	s := prepare(t, w, w.order("m"))
 	if id := s.ID(); id == "" || len(id) > 128 {
