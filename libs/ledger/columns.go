@@ -67,6 +67,7 @@ var turnColumns = []column[Turn]{
 	of("attempt", func(r *Turn) uint16 { return r.Attempt.No }),
 	id("lease", func(r *Turn) schemas.UUID { return r.Attempt.Lease }),
 	of("state", func(r *Turn) int8 { return int8(r.State) }),
+	word("policy", func(r *Turn) string { return r.Policy }),
 	of("waiting_for", func(r *Turn) string { return r.WaitingFor }),
 	of("reason", func(r *Turn) string { return r.Reason }),
 	of("queued_at", func(r *Turn) int64 { return r.QueuedMs }),

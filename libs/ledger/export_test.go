@@ -16,7 +16,8 @@ func (l *Ledger) Later() {
 }
 
 // Former brings the tables to what a program knew that had only the first files, and
-// leaves them so for a minute: that is the program that inserts.
+// leaves them so for a minute: that is the program that inserts. What ours inserts has
+// columns that came later; they are added, and their migrations find them.
 func (l *Ledger) Former(ctx context.Context, files int) error {
 	all, err := fs.Glob(tables.Files, "*.sql")
 	if err != nil {
@@ -31,6 +32,9 @@ func (l *Ledger) Former(ctx context.Context, files int) error {
 		if err := l.apply(ctx, name, ""); err != nil {
 			return err
 		}
+	}
+	if err := l.conn.Exec(ctx, "ALTER TABLE ledger.backup_state ADD COLUMN IF NOT EXISTS policy LowCardinality(String) AFTER state"); err != nil {
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

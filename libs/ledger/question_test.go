@@ -39,6 +39,7 @@ func fill(t *testing.T, l *ledger.Ledger) {
 	}
 	turns[0].QueuedMs, turns[1].SnapshotMs, turns[1].DoneMs, turns[1].Totals.Size = now-2*hour, now-hour-1, now-hour, 1<<30
 	turns[3].SnapshotMs = now - 30*hour
+	turns[4].Policy = "gold"
 	turns[5].Reason = "no space"
 	filed := func(off int) *ledger.Filed {
 		return &ledger.Filed{Origin: origin("places.filed", off, now), Machine: machine("a"), Attempt: ledger.Attempt{Backup: good, No: 1, Lease: schemas.UUID{7}},
@@ -117,6 +118,9 @@ func TestQuestions(t *testing.T) {
 		t.Errorf("outcomes: %+v, %v", files, err)
 	}
 	retries(t, l)
+	if of, err := l.Ask(ctx, "where", running.String()); err != nil || len(of.Rows) != 1 || !strings.Contains(fmt.Sprint(of.Rows[0]), " gold ") {
+		t.Errorf("by which policy: %v, %v", of, err)
+	}
 	a, err := l.Ask(ctx, "where", good.String())
 	if err != nil || len(a.Rows) != 1 || len(a.Columns) != len(a.Rows[0]) || !strings.Contains(fmt.Sprint(a.Rows[0]), good.String()) {
 		t.Errorf("asked by name: %v, %v", a, err)

@@ -93,6 +93,7 @@ type Turn struct {
 	JobOf              uint32
 	Attempt            Attempt
 	State              State
+	Policy             string // empty: it was asked for
 	WaitingFor, Reason string
 
 	QueuedMs, LeasedMs, SnapshotMs, DoneMs int64

@@ -80,7 +80,7 @@ func TestPlaces(t *testing.T) {
 // In whatever order two topics say it, the last word of a backup wins.
 func TestTurns(t *testing.T) {
 	leased := func(verb schemas.BackupLeased_Verb, attempt uint32, s schemas.Status) *schemas.BackupLeased {
-		return &schemas.BackupLeased{Run: &schemas.Run{Backup: backup.Bytes(), Attempt: attempt}, Verb: verb, Status: s, Machine: vm}
+		return &schemas.BackupLeased{Run: &schemas.Run{Backup: backup.Bytes(), Attempt: attempt}, Verb: verb, Status: s, Machine: vm, Policy: "gold"}
 	}
 	judged := func(attempt uint32, m *schemas.BackupJudged) *schemas.BackupJudged {
 		m.Run, m.Machine = &schemas.Run{Backup: backup.Bytes(), Attempt: attempt}, vm
@@ -88,7 +88,7 @@ func TestTurns(t *testing.T) {
 	}
 	failed := &schemas.BackupJudged{Word: &schemas.BackupJudged_AttemptFailed{AttemptFailed: &schemas.AttemptFailed{Reason: "torn", Code: "digest"}}}
 	verdict := &schemas.BackupJudged{Word: &schemas.BackupJudged_Verdict{Verdict: &schemas.Verdict{Status: schemas.Status_STATUS_COMPLETED, Consistency: schemas.Consistency_CONSISTENCY_CRASH,
-		Totals: &schemas.Totals{Bytes: 5}, Point: &schemas.Point{Path: "p"}, DoneMs: 7, Job: &schemas.Job{Of: 2}}}}
+		Totals: &schemas.Totals{Bytes: 5}, Point: &schemas.Point{Path: "p"}, DoneMs: 7, Job: &schemas.Job{Of: 2}, Policy: "gold"}}}
 	progress := &schemas.BackupJudged{Word: &schemas.BackupJudged_Progress{Progress: &schemas.Progress{ReadBytes: 6, FiledPages: 7}}}
 
 	scheduler, _ := newDesk().read(block(topics.BackupsLeased, 0, 1,
@@ -116,7 +116,7 @@ func TestTurns(t *testing.T) {
 	if turns[1].Attempt.No != 1 || turns[1].WaitingFor != "" || turns[3].Reason != "torn" || turns[4].Attempt.No != 2 {
 		t.Errorf("attempts %+v", turns[1:5])
 	}
-	if v := turns[7]; v.Totals.Size != 5 || v.Point != "p" || v.DoneMs != 7 || v.JobOf != 2 || v.Consistency != "crash" {
+	if v := turns[7]; v.Policy != "gold" || turns[0].Policy != "gold" || v.Totals.Size != 5 || v.Point != "p" || v.DoneMs != 7 || v.JobOf != 2 || v.Consistency != "crash" {
 		t.Errorf("verdict %+v", v)
 	}
 	if e := auditor.events[0]; e.Error != "digest" {

@@ -37,7 +37,7 @@ func (r *room) leased(at ledger.Origin, a ledger.Attempt, m *schemas.BackupLease
 	job, _ := schemas.UUIDOf(m.GetJob().GetId())
 	t := ledger.Turn{
 		Origin: at, Vault: r.deps.Vault, Tenant: m.GetTenant(), Machine: machineOf(m.GetMachine()), Job: job, JobOf: m.GetJob().GetOf(), Attempt: a,
-		Reason: m.GetReason(), WaitingFor: m.GetWaiting(), QueuedMs: m.GetSinceMs(), LeasedMs: m.GetLeasedMs(),
+		Policy: m.GetPolicy(), Reason: m.GetReason(), WaitingFor: m.GetWaiting(), QueuedMs: m.GetSinceMs(), LeasedMs: m.GetLeasedMs(),
 	}
 	rank, step := rankRunning, stepBegun
 	t.State = ledger.Running
@@ -89,7 +89,7 @@ func (r *room) judged(at ledger.Origin, a ledger.Attempt, m *schemas.BackupJudge
 		t.Machine = machineOf(v.GetMachine())
 	}
 	t.Job, _ = schemas.UUIDOf(v.GetJob().GetId())
-	t.JobOf, t.Tenant, t.Reason, t.Warnings = v.GetJob().GetOf(), v.GetTenant(), v.GetReason(), v.GetWarnings()
+	t.JobOf, t.Tenant, t.Policy, t.Reason, t.Warnings = v.GetJob().GetOf(), v.GetTenant(), v.GetPolicy(), v.GetReason(), v.GetWarnings()
 	t.QueuedMs, t.LeasedMs, t.SnapshotMs, t.DoneMs = v.GetQueuedMs(), v.GetLeasedMs(), v.GetSnapshotMs(), v.GetDoneMs()
 	t.Point, t.WindowKept, t.Redundancy = v.GetPoint().GetPath(), v.GetWindowKept(), uint16(min(v.GetRedundancy(), 1<<16-1))
 	t.Consistency, t.FullReason = word(v.GetConsistency().String(), "CONSISTENCY_"), v.GetFullReason()
