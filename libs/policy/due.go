@@ -74,6 +74,43 @@ func (p *Policy) Last(due, t time.Time) (last time.Time, missed int) {
 	}
 }
 
+// Previous is the newest time of the calendar that is no later than t; zero: none is,
+// of the last five years.
+func (p *Policy) Previous(t time.Time) time.Time {
+	const years = 5 * 366 * 24 * time.Hour
+	for back := time.Hour; len(p.calendar) > 0 && back < 2*years; back *= 2 {
+		if first := p.Next(t.Add(-back)); !first.IsZero() && !first.After(t) {
+			last, _ := p.Last(first, t)
+			return last
+		}
+	}
+	return time.Time{}
+}
+
+// Kept reports whether a machine whose last point is of a moment has what it was
+// promised at now; never is the zero time. What is due has its spread and a window to
+// be done.
+func (p *Policy) Kept(point, now time.Time) bool {
+	if point.IsZero() {
+		return false
+	}
+	if p.RPOMinutes > 0 {
+		return now.Sub(point) <= p.RPO()
+	}
+	due := p.Previous(now)
+	if now.Before(due.Add(p.spreadAt(due) + p.window())) {
+		due = p.Previous(due.Add(-time.Second))
+	}
+	return !point.Before(due)
+}
+
+func (p *Policy) window() time.Duration {
+	if p.WindowMinutes == 0 {
+		return leadMax * time.Minute
+	}
+	return time.Duration(p.WindowMinutes) * time.Minute
+}
+
 // Promise is how long after due the next is due.
 func (p *Policy) Promise(due time.Time) time.Duration {
 	if len(p.calendar) == 0 {

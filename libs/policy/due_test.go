@@ -95,6 +95,34 @@ func TestSeveralTimes(t *testing.T) {
 	}
 }
 
+func TestWhatIsKept(t *testing.T) {
+	weekly := of(t, func(d *schemas.PolicyDeclared) { d.Calendar = []schemas.PolicyTime{{Cron: "0 2 * * sun"}} })
+	hours := of(t, func(d *schemas.PolicyDeclared) { d.RPOMinutes = 60 })
+	for _, c := range []struct {
+		p          *Policy
+		point, now string
+		want       bool
+	}{
+		{weekly, "2026-11-22 02:04", "2026-11-28 12:00", true},
+		{weekly, "2026-11-22 02:04", "2026-11-29 02:19", true}, // 5 minutes of spread, and 15 to do it
+		{weekly, "2026-11-22 02:04", "2026-11-29 02:20", false},
+		{weekly, "2026-11-22 01:59", "2026-11-29 02:01", false},
+		{hours, "2026-11-22 02:00", "2026-11-22 03:00", true},
+		{hours, "2026-11-22 02:00", "2026-11-22 03:01", false},
+	} {
+		if got := c.p.Kept(at(t, c.point), at(t, c.now)); got != c.want {
+			t.Errorf("a point of %s at %s: %v", c.point, c.now, got)
+		}
+	}
+	if weekly.Kept(time.Time{}, at(t, "2026-11-22 02:00")) {
+		t.Error("no point is kept")
+	}
+	yearly := of(t, func(d *schemas.PolicyDeclared) { d.Calendar = []schemas.PolicyTime{{Cron: "0 1 29 2 *"}} })
+	if p := yearly.Previous(at(t, "2027-01-01 00:00")); !p.Equal(at(t, "2024-02-29 01:00")) {
+		t.Errorf("before: %s", p)
+	}
+}
+
 func TestBlackouts(t *testing.T) {
 	working := []string{"mon", "tue", "wed", "thu", "fri"}
 	p := of(t, func(d *schemas.PolicyDeclared) {

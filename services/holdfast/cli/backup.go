@@ -1,12 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -84,25 +81,6 @@ func selectors(names []string, where schemas.Selector) (all []schemas.Selector) 
 		all = append(all, where)
 	}
 	return all
-}
-
-// readList reads names, one a line.
-func readList(path string) (names []string, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read list: %w", err)
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		line, _, _ := strings.Cut(s.Text(), "#")
-		if line = strings.TrimSpace(line); line != "" {
-			names = append(names, line)
-		}
-	}
-	if len(names) == 0 {
-		return nil, usage(fmt.Errorf("%s names no machine", path))
-	}
-	return names, nil
 }
 
 func (a *app) backup(ctx context.Context, req schemas.BackupRequested, key string, wait bool) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/holdfast-backup/holdfast/libs/match"
+	"github.com/holdfast-backup/holdfast/libs/stage/client"
 	"github.com/holdfast-backup/holdfast/schemas"
 	"github.com/holdfast-backup/holdfast/topics"
 )
@@ -81,6 +82,10 @@ func (a *app) found(ctx context.Context) ([]*schemas.MachineFound, error) {
 		return nil, err
 	}
 	defer cl.Close()
+	return machinesFound(ctx, cl)
+}
+
+func machinesFound(ctx context.Context, cl *client.Client) ([]*schemas.MachineFound, error) {
 	found := map[string]*schemas.MachineFound{}
 	for rec, err := range cl.Read(ctx, topics.MachinesFound.Spec, 0) {
 		if err != nil {
