@@ -170,7 +170,7 @@ func TestAPolicyHasItsOwnLimit(t *testing.T) {
 	for i := range 2 {
 		x.want(x.order(policed(orderOf(i, fmt.Sprint("m", i)), "", "gold")), fmt.Sprintf("queued m%d 0; leased m%d 1", i, i))
 	}
-	x.want(x.order(policed(orderOf(2, "m2"), "", "gold")), `queued m2 0: position 1 of 1 at source a; a turn of policy "gold": 2 of 2 of its backups run at source a`)
+	x.want(x.order(policed(orderOf(2, "m2"), "t", "gold")), `queued m2 0: position 1 of 1 at source a; a turn of policy "gold": 2 of 2 of its backups run at source a`)
 	x.want(x.order(orderOf(3, "m3")), "queued m3 0; leased m3 1")
 	x.want(strings.Join(x.over(policed(orderOf(0, "m0"), "", "gold")), " "), "m2")
 	x.order(policed(orderOf(4, "m4"), "", "gold"))

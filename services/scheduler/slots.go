@@ -59,7 +59,7 @@ func fits(used uint64, limit uint32) bool { return limit == 0 || used < uint64(l
 
 // policyFull reports whether a policy has as many backups here as it may.
 func (s *source) policyFull(of *share) bool {
-	return of.policy != "" && !fits(of.open, s.house.atOnce[of.policy])
+	return of.policy != "" && !fits(s.running[of.policy], s.house.atOnce[of.policy])
 }
 
 // lacking returns the first spot that a machine there lacks a slot of; nil: there is
@@ -93,7 +93,7 @@ func (s *source) lacks(t *ticket) string {
 	at := s.lacking(t.bench.place.where, heir)
 	if at == nil {
 		if p := t.bench.flow.ofPolicy; s.policyFull(p) {
-			return fmt.Sprintf("a turn of policy %q: %d of %d of its backups run at source %s", p.policy, p.open, s.house.atOnce[p.policy], s.name)
+			return fmt.Sprintf("a turn of policy %q: %d of %d of its backups run at source %s", p.policy, s.running[p.policy], s.house.atOnce[p.policy], s.name)
 		}
 		return ""
 	}
@@ -144,6 +144,7 @@ func slotsFree(o *schemas.OpenRun) bool {
 // recount sums the slots up from the rows.
 func (s *source) recount() {
 	s.used = used{}
+	clear(s.running)
 	for _, h := range s.line.shares {
 		h.open = 0
 	}
@@ -160,6 +161,9 @@ func (s *source) count(o *schemas.OpenRun, n int) {
 		tenant, policy := s.line.sharesOf(o.GetOrder())
 		tenant.open += uint64(n)
 		policy.open += uint64(n)
+		if name := o.GetOrder().GetPolicy(); name != "" {
+			add(&s.running, name, n)
+		}
 	}
 }
 

@@ -38,6 +38,7 @@ type source struct {
 	machines []*machine
 	where    map[string]where // of every machine that was found, by key
 	used     used
+	running  map[string]uint64 // backups with a snapshot slot, by policy
 	brake    brake
 	line     line
 	survey   survey
