@@ -29,6 +29,8 @@ type Config struct {
 	Vault string `yaml:"-"`
 	// Dues counts what became of times at which policies wanted something. May be nil.
 	Dues func(outcome string, n int) `yaml:"-"`
+	// Gauge shows the limits of each source, and what is used. May be nil.
+	Gauge Gauge `yaml:"-"`
 }
 
 // Default holds for any size of house.

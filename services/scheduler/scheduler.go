@@ -44,11 +44,12 @@ type room struct {
 	dues   func(outcome string, n int)
 	begun  bool                // the tables are recalled
 	rivals map[string]*machine // rows that another wrote after our recall
+	dials  *dials
 }
 
 func newRoom(c Config, env stage.Env, r *stage.Room) *room {
 	out := &room{room: r, now: env.Now, log: env.Log, writer: newUUID().Bytes(),
-		state: newState(c.Limits, newUUID), dues: c.Dues, rivals: map[string]*machine{}}
+		state: newState(c.Limits, newUUID), dues: c.Dues, rivals: map[string]*machine{}, dials: newDials(c.Gauge)}
 	out.state.plans.vault = c.Vault
 	return out
 }
@@ -133,6 +134,7 @@ func (r *room) tick(in *stage.In) error {
 		}
 		clear(r.rivals)
 		r.tell(&r.state.plans)
+		r.dials.show(r.state, now)
 		return nil
 	})
 }
@@ -150,6 +152,9 @@ func (r *room) tell(p *plans) {
 	clear(p.counts)
 	p.notes = nil
 }
+
+// Close ends what the room shows of its sources.
+func (r *room) Close() error { r.dials.close(); return nil }
 
 // do runs one input. An error of the bus has ended the room, and the state,
 // which ran ahead of the log, with it.

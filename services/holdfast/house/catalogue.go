@@ -85,6 +85,7 @@ func openScheduler(p *Parts) ([]stage.Stage, error) {
 		return nil, err
 	}
 	c.Vault, c.Dues = p.Conf.Vault.Name, p.dues
+	c.Gauge = p.gaugeOf
 	return []stage.Stage{scheduler.Intake(c), scheduler.Stage(c)}, nil
 }
 

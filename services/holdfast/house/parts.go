@@ -87,6 +87,7 @@ func (p *Parts) gauge(name, help string, value func() float64) {
 	}
 }
 
+// gaugeOf is gauge for one of several that share a name.
 func (p *Parts) gaugeOf(name, help string, labels map[string]string, value func() float64) {
 	if p.metrics != nil {
 		p.metrics.GaugeOf(name, help, labels, value)
