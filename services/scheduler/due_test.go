@@ -325,6 +325,8 @@ func TestAnRPOThatFails(t *testing.T) {
 			x.s.exported(&schemas.ExportEnded{Run: x.s.machine(q.GetMachine()).row.GetOpen().GetRun(), Machine: q.GetMachine(), Word: dirRemoved}, x.now, fx)
 		})
 	}
+	x.done("m1")
+	x.want(x.tick(22*time.Minute+30*time.Second), "queued m1 0: "+turn+"; leased m1 1") // early, and so is its second try
 	for _, wait := range []time.Duration{5, 10, 20, 30, 30} {
 		fail(schemas.Status_STATUS_FAILED)
 		x.want(x.tick(wait*time.Minute-time.Second), "")
