@@ -19,9 +19,10 @@ func (c *Config) check() (bad Findings) {
 	say := func(path, format string, a ...any) {
 		bad = append(bad, Finding{Path: path, Message: fmt.Sprintf(format, a...)})
 	}
-	if !nameRule.MatchString(c.Region) {
+	if !nameRule.MatchString(c.Region) && (c.Region != "" || len(c.Regions) == 0) {
 		say("region", "%q is no name: letters, digits, - and _, at most 63", c.Region)
 	}
+	c.checkRegions(say)
 	if g := time.Duration(c.Grace); g < time.Second {
 		say("grace", "%s is too short: a stop lets go of its rooms, which takes a second", g)
 	}

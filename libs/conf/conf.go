@@ -9,8 +9,14 @@ package conf
 // uses the sections of the stages that it runs.
 type Config struct {
 	// Region names the unit of isolation: its topics are <region>.<name>.
-	// Letters, digits, '-' and '_', at most 63. Default: local.
+	// Letters, digits, '-' and '_', at most 63. Default: local, or none where regions
+	// stand: then no stage of one region runs by this file.
 	Region string `yaml:"region"`
+	// Regions are those that a coordinator serves, names or globs (eu-*, *): the scheduler
+	// takes orders for all of them, also for one that comes while it runs. The first is a
+	// name: that of the region where the coordinator says what nobody else can say, and
+	// keeps its place in the requests. Default: the region alone.
+	Regions []string `yaml:"regions"`
 	// Data is where this process keeps what it can rebuild: indexes, logs, ids.
 	Data string `yaml:"data"`
 

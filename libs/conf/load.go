@@ -89,7 +89,10 @@ func decode(b []byte, v any) error {
 }
 
 func (c *Config) fill() {
-	c.Region, c.Grace = cmp.Or(c.Region, "local"), cmp.Or(c.Grace, Duration(30*time.Second))
+	if len(c.Regions) == 0 {
+		c.Region = cmp.Or(c.Region, "local")
+	}
+	c.Grace = cmp.Or(c.Grace, Duration(30*time.Second))
 	for i := range c.Staging {
 		s := &c.Staging[i]
 		s.Size, s.Window = cmp.Or(s.Size, 2<<30), cmp.Or(s.Window, 512<<20)
@@ -98,7 +101,7 @@ func (c *Config) fill() {
 		c.Sealed.Share = filepath.Join(c.Staging[0].Share, "sealed")
 	}
 	c.Sealed.Reserve = cmp.Or(c.Sealed.Reserve, 2<<30)
-	c.Vault.Name = cmp.Or(c.Vault.Name, c.Region)
+	c.Vault.Name = cmp.Or(c.Vault.Name, c.Region, c.Home())
 	c.Vault.Grid = cmp.Or(c.Vault.Grid, 64<<10)
 	c.Vault.Compression = cmp.Or(c.Vault.Compression, "zstd-fastest")
 	for i := range c.Vault.Targets {
