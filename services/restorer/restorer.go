@@ -62,6 +62,17 @@ func (r *room) requested(in *stage.In, raw stage.Raw) error {
 	if j := r.jobs[string(id.Bytes())]; j != nil {
 		return nil // a repeat: the row runs, or has told its end
 	}
+	if err == nil {
+		ours, bad, unsure := r.whose(in, req)
+		if unsure != nil {
+			return unsure
+		}
+		if !ours {
+			r.env.Log.Info("a restore is another region's", "restore", id, "vault", req.Vault)
+			return nil
+		}
+		err = bad
+	}
 	at := e.Time
 	if at.IsZero() {
 		at = raw.Time

@@ -3,6 +3,8 @@
 package restorer
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -314,6 +316,39 @@ func TestRowsAreForgotten(t *testing.T) {
 		}
 		if n := w.b.Count(stage.Failed); n > 0 {
 			t.Errorf("%d failures", n)
+		}
+	})
+}
+
+// Of several regions that of the vault answers, and it alone; where ours is the only
+// one, a vault that is not here is told. A request that does not say is nobody's.
+func TestOtherRegionsVault(t *testing.T) {
+	run(t, 1, newLibrary(t), func(w *world) {
+		alone, unsure := false, errors.New("no broker answers")
+		w.alone = func(context.Context) (bool, error) {
+			err := unsure
+			unsure = nil
+			return alone, err
+		}
+		w.join(0, 0, 10*time.Millisecond)
+		ask := func(name, vault string) schemas.UUID {
+			req := w.to(name)
+			req.Vault = vault
+			return w.send(name, time.Now(), req)
+		}
+		others := ask("others", "of another region")
+		if c := w.end(ask("ours", "v")); c.Status != statusCompleted {
+			t.Errorf("ours: %+v", c)
+		}
+		if c := w.end(ask("whose", "")); c.Status != statusRefused || c.Reason != errWhose.Error() {
+			t.Errorf("of no vault: %+v", c)
+		}
+		if told := w.told(others); len(told) > 0 || !w.b.Settled() {
+			t.Errorf("another region's was answered: %+v", told)
+		}
+		alone = true
+		if c := w.end(ask("nobody", "of another region")); c.Status != statusRefused {
+			t.Errorf("of a vault that nobody has: %+v", c)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package restorer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -37,6 +38,8 @@ type Deps struct {
 	// Sources are all that are configured, by name; those that take machines back
 	// have a Destination.
 	Sources map[string]source.Destination
+	// Alone reports whether ours is the only region that reads requests. nil: it is.
+	Alone func(context.Context) (bool, error)
 }
 
 // Stage restores points on request.

@@ -40,6 +40,7 @@ type world struct {
 	keep time.Duration // of ended restores; 0: the default
 
 	fakes map[string]*sourcetest.Fake // the sources
+	alone func(context.Context) (bool, error)
 }
 
 // process is one restorer with its own way to each target.
@@ -89,7 +90,7 @@ func (w *world) join(weather, torn float64, slow time.Duration) *process {
 	for name, f := range w.fakes {
 		sources[name] = mortal{f, p.dead}
 	}
-	w.b.Stage = Stage(c, Deps{Vault: v, Reader: r, Roots: []string{w.root}, Sources: sources})
+	w.b.Stage = Stage(c, Deps{Vault: v, Reader: r, Roots: []string{w.root}, Sources: sources, Alone: w.alone})
 	p.m = w.b.Join(torn)
 	return p
 }

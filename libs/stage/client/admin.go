@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -88,6 +89,16 @@ func (c *Client) spread(ctx context.Context, names []string) error {
 		}
 	}
 	return nil
+}
+
+// Regions are those that have every topic of the catalogue, sorted.
+func (c *Client) Regions(ctx context.Context) ([]string, error) {
+	have, err := there(ctx, c.cl)
+	if err != nil {
+		return nil, err
+	}
+	own := slices.DeleteFunc(slices.Clone(topics.All()), func(s topics.Spec) bool { return s.Kind == topics.Public })
+	return topics.Regions(slices.Collect(maps.Keys(have)), own...), nil
 }
 
 // everyTopic lists the catalogue, each topic with its .refused.

@@ -39,6 +39,9 @@ func Open(region string, opts ...kgo.Opt) (*Client, error) {
 // Of is the client of another region's topics. It ends with c.
 func (c *Client) Of(region string) *Client { return &Client{opts: c.opts, cl: c.cl, region: region} }
 
+// Region is that of the client's topics.
+func (c *Client) Region() string { return c.region }
+
 // Close ends all that the client does.
 func (c *Client) Close() { c.cl.Close() }
 

@@ -245,7 +245,7 @@ func openRestorer(p *Parts) ([]stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return one(restorer.Stage(c, restorer.Deps{Vault: v, Reader: r, Roots: p.Conf.Restore.Roots, Sources: sources})), nil
+	return one(restorer.Stage(c, restorer.Deps{Vault: v, Reader: r, Roots: p.Conf.Restore.Roots, Sources: sources, Alone: p.alone})), nil
 }
 
 func openCollector(p *Parts) ([]stage.Stage, error) {

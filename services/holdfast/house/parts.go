@@ -14,6 +14,7 @@ import (
 	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/ledger"
 	"github.com/holdfast-backup/holdfast/libs/source"
+	"github.com/holdfast-backup/holdfast/libs/stage"
 	"github.com/holdfast-backup/holdfast/libs/staging"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/libs/watch"
@@ -28,6 +29,7 @@ type Parts struct {
 	ctx     context.Context
 	ends    []func()       // of what was opened, in that order
 	metrics *watch.Metrics // of the process that runs; nil: none
+	kafka   stage.Reach    // of the process that runs; nil: none
 	targets func() ([]vault.Target, error)
 	vault   func() (*vault.Vault, error)
 	writer  func() (*vault.Writer, error)

@@ -40,15 +40,33 @@ func declared() map[string][]stage.Stage {
 // writes orders.
 const People = "people"
 
-// Rights are what each service's user must be allowed at the brokers, and those of People.
-func Rights(region string) map[string][]stage.Right {
+// Rights are what each service's user must be allowed at the brokers, and those of
+// People: in one region, or, where a coordinator serves several, in each, the first
+// being its home, where it is in the group of its one intake.
+func Rights(home string, more ...string) map[string][]stage.Right {
+	all := map[string][]stage.Right{}
+	for _, region := range append([]string{home}, more...) {
+		for name, rights := range rightsIn(region, region == home) {
+			all[name] = append(all[name], rights...)
+		}
+	}
+	for name := range all {
+		slices.SortFunc(all[name], byWhat)
+		all[name] = slices.Compact(all[name])
+	}
+	return all
+}
+
+func rightsIn(region string, home bool) map[string][]stage.Right {
 	all := map[string][]stage.Right{}
 	for name, stages := range declared() {
 		for _, s := range stages {
-			all[name] = append(all[name], s.Rights(region)...)
+			rights := s.Rights(region)
+			if s.Coordinates() && !home {
+				rights = slices.DeleteFunc(rights, func(r stage.Right) bool { return r.Resource == "group" })
+			}
+			all[name] = append(all[name], rights...)
 		}
-		slices.SortFunc(all[name], byWhat)
-		all[name] = slices.Compact(all[name])
 	}
 	for _, s := range topics.All() {
 		all[People] = append(all[People], stage.Right{Operation: "read", Resource: "topic", Name: s.In(region)},
@@ -57,7 +75,6 @@ func Rights(region string) map[string][]stage.Right {
 			all[People] = append(all[People], stage.Right{Operation: "write", Resource: "topic", Name: s.In(region)})
 		}
 	}
-	slices.SortFunc(all[People], byWhat)
 	return all
 }
 

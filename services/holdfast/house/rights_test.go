@@ -56,3 +56,21 @@ func TestRightsAreWhatIsDeclared(t *testing.T) {
 		}
 	}
 }
+
+// A coordinator's scheduler may in each of its regions what one of that region may, but
+// its one intake is of one group.
+func TestRightsOfACoordinator(t *testing.T) {
+	may := map[string]bool{}
+	for _, x := range Rights("r", "s")["scheduler"] {
+		may[fmt.Sprint(x.Operation, " ", x.Resource, " ", x.Name)] = true
+	}
+	for _, want := range []string{"read group r.intake", "read group r.scheduler", "read group s.scheduler", "write topic s.backups.queued", "read topic s.machines.found",
+		"write topic r.machines.tended", "write topic s.machines.tended", "read topic backups.requested"} {
+		if !may[want] {
+			t.Errorf("not told: %s", want)
+		}
+	}
+	if may["read group s.intake"] {
+		t.Error("a second intake may be")
+	}
+}

@@ -23,14 +23,23 @@ func Run(ctx context.Context, p *Parts, services []Service, kafka stage.Reach, m
 	if err := Check(p.Conf); err != nil {
 		return err
 	}
-	p.metrics = m
-	var stages []stage.Stage
+	p.metrics, p.kafka = m, kafka
+	var stages, wide []stage.Stage // of one region, and of all that we serve
+	for _, s := range services {
+		if err := placed(p.Conf, s); err != nil {
+			return err
+		}
+	}
 	for _, s := range services {
 		opened, err := s.open(p)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
-		stages = append(stages, opened...)
+		if s.ofRegions() {
+			wide = append(wide, opened...)
+		} else {
+			stages = append(stages, opened...)
+		}
 	}
 	tracer, stop, err := p.tracer(ctx)
 	if err != nil {
@@ -45,10 +54,22 @@ func Run(ctx context.Context, p *Parts, services []Service, kafka stage.Reach, m
 	})()
 	d := newDrain(grace)
 	g, ctx := errgroup.WithContext(ctx)
+	env := stage.Env{Region: p.Conf.Region, Worker: worker(), Now: time.Now, Log: p.Log,
+		Kafka: kafka, Watch: look, Grace: grace}
 	for _, s := range stages {
-		env := stage.Env{Region: p.Conf.Region, Worker: worker(), Now: time.Now, Log: p.Log,
-			Kafka: kafka, Watch: look, Grace: grace}
 		g.Go(d.run(s.Name, func() error { return stage.Run(ctx, s, env) }))
+	}
+	env.Region, env.Regions = p.Conf.Home(), regions(p.Conf, wide)
+	if r := env.Regions; r != nil && len(wide) > 0 {
+		g.Go(d.run("the look for regions", func() error { return r.Keep(ctx, env) }))
+		g.Go(func() error { watchRegions(ctx, p.Conf, r, m); return nil })
+	}
+	for _, s := range wide {
+		run := stage.RunEach
+		if s.Coordinates() {
+			run = stage.Run
+		}
+		g.Go(d.run(s.Name, func() error { return run(ctx, s, env) }))
 	}
 	return d.wait(ctx, g.Wait)
 }
