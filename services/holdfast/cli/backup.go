@@ -17,6 +17,7 @@ func (a *app) backupCommand() *cobra.Command {
 		match, exclude []string
 		where          schemas.Selector
 		from, quiesce  string
+		region         string
 		full, wait     bool
 		priority       int32
 		key            string
@@ -26,10 +27,11 @@ func (a *app) backupCommand() *cobra.Command {
 		Short: "Back up these machines now",
 		Example: "  holdfast backup web-01 --wait\n" +
 			"  holdfast backup --match 'web-*' --quiesce require\n" +
+			"  holdfast backup --from machines.txt --region eu-1\n" +
 			"  holdfast backup --folder /DC1/vm/prod --tag 'backup/daily'\n" +
 			"  holdfast backup --from machines.txt --key before-upgrade-42",
 		RunE: func(c *cobra.Command, names []string) error {
-			req := schemas.BackupRequested{Machines: names, ExcludedDisks: exclude, Quiesce: quiesce, Priority: priority}
+			req := schemas.BackupRequested{Machines: names, Region: region, ExcludedDisks: exclude, Quiesce: quiesce, Priority: priority}
 			if full {
 				req.Mode = "full"
 			}
@@ -41,16 +43,25 @@ func (a *app) backupCommand() *cobra.Command {
 				}
 				req.Machines = append(req.Machines, list...)
 			}
+			var others map[string]int
+			if req.Region != "" && len(req.Machines) > 0 {
+				own, left, err := a.own(c.Context(), req.Region, req.Machines)
+				if err != nil {
+					return err
+				}
+				req.Machines, others = own, left
+			}
 			if len(req.Machines)+len(req.Selectors) == 0 {
 				return usage(errors.New("backup needs a machine, --match, --folder, --tag, --cluster, --host, --source or --from"))
 			}
-			return a.backup(c.Context(), req, key, wait)
+			return a.backup(c.Context(), req, key, others, wait)
 		},
 	}
 	f := c.Flags()
 	f.StringArrayVar(&match, "match", nil, "all machines whose name matches this glob; may be repeated")
 	whereFlags(c, &where)
 	f.StringVar(&from, "from", "", "a file with a machine a line; # begins a comment")
+	f.StringVar(&region, "region", "", "only machines of this region: others that are named are left out, and counted")
 	f.BoolVar(&wait, "wait", false, "show progress until the end; the exit code tells how it went")
 	f.BoolVar(&full, "full", false, "read everything")
 	f.StringVar(&quiesce, "quiesce", "", "try (default), require or off")
@@ -83,7 +94,7 @@ func selectors(names []string, where schemas.Selector) (all []schemas.Selector) 
 	return all
 }
 
-func (a *app) backup(ctx context.Context, req schemas.BackupRequested, key string, wait bool) error {
+func (a *app) backup(ctx context.Context, req schemas.BackupRequested, key string, others map[string]int, wait bool) error {
 	cl, err := a.connect(ctx)
 	if err != nil {
 		return err
@@ -96,7 +107,11 @@ func (a *app) backup(ctx context.Context, req schemas.BackupRequested, key strin
 	}
 	if !wait {
 		if a.format == "json" {
-			return a.printJSON(a.out, map[string]any{"jobs": []any{map[string]any{"id": job}}})
+			one := map[string]any{"id": job}
+			if req.Region != "" {
+				one["region"], one["others"] = req.Region, others
+			}
+			return a.printJSON(a.out, map[string]any{"jobs": []any{one}})
 		}
 		_, err := fmt.Fprintln(a.out, job)
 		return err

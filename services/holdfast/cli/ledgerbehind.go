@@ -27,24 +27,27 @@ func (a *app) behind(ctx context.Context) map[string]any {
 		a.say("how far the ledger is behind is not known: %v", err)
 		return map[string]any{"unknown": err.Error()}
 	}
-	cl, err := a.connect(ctx)
+	regions, err := a.everywhere(ctx, "")
 	if err != nil {
 		return unknown(err)
 	}
-	defer cl.Close()
+	defer regions[0].Close()
 	streams := slices.DeleteFunc(slices.Clone(topics.All()), func(s topics.Spec) bool { return s.Kind != topics.Stream })
-	b, err := cl.Behind(ctx, "recorder", streams...)
-	if err != nil {
-		return unknown(err)
-	}
 	var age time.Duration
-	if b.Records > 0 {
-		age = max(0, time.Since(b.Since))
+	var records int64
+	for _, cl := range regions { // each has a recorder of its own, and they write one ledger
+		b, err := cl.Behind(ctx, "recorder", streams...)
+		if err != nil {
+			return unknown(fmt.Errorf("region %s: %w", cl.Region(), err))
+		}
+		if records += b.Records; b.Records > 0 {
+			age = max(age, time.Since(b.Since))
+		}
 	}
 	if age > behindUsual {
-		a.say("%s", behindWords(age, b.Records))
+		a.say("%s", behindWords(age, records))
 	}
-	return map[string]any{"seconds": int64(age.Seconds()), "records": b.Records}
+	return map[string]any{"seconds": int64(age.Seconds()), "records": records}
 }
 
 func behindWords(age time.Duration, records int64) string {

@@ -17,6 +17,7 @@ import (
 
 // machine is one machine of a source, as people see it.
 type machine struct {
+	Region     string        `json:"region"`
 	Source     string        `json:"source"`
 	ID         string        `json:"id"`
 	Name       string        `json:"name"`
@@ -40,6 +41,7 @@ type machineDisk struct {
 func (a *app) machinesCommand() *cobra.Command {
 	var names []string
 	var where schemas.Selector
+	var region string
 	c := &cobra.Command{
 		Use:   "machines [MACHINE]",
 		Short: "Machines that the sources have; of one, what was found before a backup",
@@ -55,13 +57,13 @@ func (a *app) machinesCommand() *cobra.Command {
 				}
 				asked = append(asked, one)
 			}
-			found, err := a.found(c.Context())
+			found, err := a.found(c.Context(), region)
 			if err != nil {
 				return err
 			}
 			if len(asked) > 0 {
-				found = slices.DeleteFunc(found, func(m *schemas.MachineFound) bool {
-					return !slices.ContainsFunc(asked, func(s match.Selector) bool { return s.Matches(m) })
+				found = slices.DeleteFunc(found, func(m located) bool {
+					return !slices.ContainsFunc(asked, func(s match.Selector) bool { return s.Matches(m.MachineFound) })
 				})
 			}
 			if len(args) == 0 {
@@ -71,21 +73,37 @@ func (a *app) machinesCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringArrayVar(&names, "match", nil, "only machines whose name matches this glob; may be repeated")
+	c.Flags().StringVar(&region, "region", "", "only of this region; default: all that the configuration serves")
 	whereFlags(c, &where)
 	return c
 }
 
-// found reads what the sources have now, by key.
-func (a *app) found(ctx context.Context) ([]*schemas.MachineFound, error) {
-	cl, err := a.connect(ctx)
+// located is a machine that was found, and the region that it is in.
+type located struct {
+	region string
+	*schemas.MachineFound
+}
+
+// found reads what the sources of a region have now, by key; of every region, if none is named.
+func (a *app) found(ctx context.Context, region string) (all []located, err error) {
+	regions, err := a.everywhere(ctx, region)
 	if err != nil {
 		return nil, err
 	}
-	defer cl.Close()
-	return machinesFound(ctx, cl)
+	defer regions[0].Close()
+	for _, cl := range regions {
+		found, err := foundIn(ctx, cl)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range slices.Sorted(maps.Keys(found)) {
+			all = append(all, located{cl.Region(), found[key]})
+		}
+	}
+	return all, nil
 }
 
-func machinesFound(ctx context.Context, cl *client.Client) ([]*schemas.MachineFound, error) {
+func foundIn(ctx context.Context, cl *client.Client) (map[string]*schemas.MachineFound, error) {
 	found := map[string]*schemas.MachineFound{}
 	for rec, err := range cl.Read(ctx, topics.MachinesFound.Spec, 0) {
 		if err != nil {
@@ -100,15 +118,11 @@ func machinesFound(ctx context.Context, cl *client.Client) ([]*schemas.MachineFo
 			found[string(rec.Key)] = row
 		}
 	}
-	var all []*schemas.MachineFound
-	for _, key := range slices.Sorted(maps.Keys(found)) {
-		all = append(all, found[key])
-	}
-	return all, nil
+	return found, nil
 }
 
-func machineOf(m *schemas.MachineFound) machine {
-	out := machine{Source: m.Machine.GetSource(), ID: m.Machine.GetId(), Name: m.Machine.GetName(), Folder: m.Folder, Host: m.Host,
+func machineOf(m located) machine {
+	out := machine{Region: m.region, Source: m.Machine.GetSource(), ID: m.Machine.GetId(), Name: m.Machine.GetName(), Folder: m.Folder, Host: m.Host,
 		Cluster: m.Cluster, Datastores: m.Datastores, Tags: m.Tags, Disks: len(m.Disks), Tracking: m.ChangeTracking, Findings: m.Findings}
 	for _, d := range m.Disks {
 		out.Size += d.SizeBytes
@@ -116,16 +130,16 @@ func machineOf(m *schemas.MachineFound) machine {
 	return out
 }
 
-func (a *app) listMachines(found []*schemas.MachineFound) error {
+func (a *app) listMachines(found []located) error {
 	var rows [][]string
 	list := []machine{}
 	for _, f := range found {
 		m := machineOf(f)
 		list = append(list, m)
 		rows = append(rows, []string{schemas.MachineRefOf(f.Machine).Path(), m.Name, dash(m.Folder), dash(m.Host), dash(m.Cluster), dash(strings.Join(m.Tags, ",")),
-			fmt.Sprint(m.Disks), a.bytesOf(m.Size), yes(m.Tracking), a.brief(m.Findings)})
+			fmt.Sprint(m.Disks), a.bytesOf(m.Size), yes(m.Tracking), a.brief(m.Findings), m.Region})
 	}
-	return a.table(map[string]any{"machines": list}, []string{"MACHINE", "NAME", "FOLDER", "HOST", "CLUSTER", "TAGS", "DISKS", "SIZE", "TRACKING", "FINDINGS"}, rows)
+	return a.table(map[string]any{"machines": list}, []string{"MACHINE", "NAME", "FOLDER", "HOST", "CLUSTER", "TAGS", "DISKS", "SIZE", "TRACKING", "FINDINGS", "REGION"}, rows)
 }
 
 // findingBrief is how much of the first finding a list shows on a terminal.
@@ -148,7 +162,7 @@ func (a *app) brief(findings []string) string {
 
 // showMachines prints all that is known of the machines that a name means: two of
 // one name are both shown.
-func (a *app) showMachines(found []*schemas.MachineFound, name string) error {
+func (a *app) showMachines(found []located, name string) error {
 	var rows [][]string
 	list := []machine{}
 	for _, f := range found {
@@ -161,7 +175,7 @@ func (a *app) showMachines(found []*schemas.MachineFound, name string) error {
 			m.DiskList = append(m.DiskList, machineDisk{d.Key, d.SizeBytes})
 		}
 		list = append(list, m)
-		rows = append(rows, [][]string{{"machine", path}, {"name", m.Name}, {"folder", dash(m.Folder)}, {"host", dash(m.Host)}, {"cluster", dash(m.Cluster)},
+		rows = append(rows, [][]string{{"machine", path}, {"region", m.Region}, {"name", m.Name}, {"folder", dash(m.Folder)}, {"host", dash(m.Host)}, {"cluster", dash(m.Cluster)},
 			{"datastores", dash(strings.Join(m.Datastores, ", "))}, {"tags", dash(strings.Join(m.Tags, ", "))}, {"change tracking", yes(m.Tracking)}}...)
 		for _, d := range m.DiskList {
 			rows = append(rows, []string{"disk", d.Key + "  " + a.bytesOf(d.Size)})

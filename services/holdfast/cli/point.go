@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/vault"
 	"github.com/holdfast-backup/holdfast/schemas"
 )
@@ -44,6 +45,9 @@ func (a *app) pointsCommand() *cobra.Command {
 		Example: "  holdfast points web-01\n  holdfast points -o json | jq -r '.points[].point'",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if cfg, err := conf.Load(a.configPath()); err == nil && len(cfg.Regions) > 0 && len(cfg.Vault.Targets) == 0 {
+				return a.toldPoints(c.Context(), args)
+			}
 			cfg, v, err := a.openVault(c.Context())
 			if err != nil {
 				return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -58,22 +59,15 @@ type estate struct {
 
 func (a *app) estate(ctx context.Context, cl *client.Client) (*estate, error) {
 	e := &estate{rows: map[string]*schemas.MachineTended{}, ends: map[string]*policyEnd{}, taken: map[string]*policyState{}, now: time.Now().UTC()}
-	var err error
-	if e.found, err = machinesFound(ctx, cl); err != nil {
+	regions, err := a.everywhere(ctx, "")
+	if err != nil {
 		return nil, err
 	}
-	for rec, err := range cl.Read(ctx, topics.MachinesTended.Spec, 0) {
-		if err != nil {
+	defer regions[0].Close()
+	for _, of := range regions {
+		if err := e.look(ctx, of); err != nil {
 			return nil, err
 		}
-		if delete(e.rows, string(rec.Key)); rec.Value == nil {
-			continue
-		}
-		row, err := topics.MachinesTended.Decode(rec.Value)
-		if err != nil {
-			return nil, fmt.Errorf("machines.tended/%d@%d: %w", rec.Part, rec.Offset, err)
-		}
-		e.rows[string(rec.Key)] = row
 	}
 	for rec, err := range cl.Read(ctx, topics.BackupsCompleted.Spec, 0) {
 		if err != nil {
@@ -90,6 +84,31 @@ func (a *app) estate(ctx context.Context, cl *client.Client) (*estate, error) {
 		}
 	}
 	return e, nil
+}
+
+// look reads one region's machines, and what its scheduler remembers of them.
+func (e *estate) look(ctx context.Context, cl *client.Client) error {
+	found, err := foundIn(ctx, cl)
+	if err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		e.found = append(e.found, found[key])
+	}
+	for rec, err := range cl.Read(ctx, topics.MachinesTended.Spec, 0) {
+		if err != nil {
+			return err
+		}
+		if delete(e.rows, string(rec.Key)); rec.Value == nil {
+			continue
+		}
+		row, err := topics.MachinesTended.Decode(rec.Value)
+		if err != nil {
+			return fmt.Errorf("machines.tended/%d@%d: %w", rec.Part, rec.Offset, err)
+		}
+		e.rows[string(rec.Key)] = row
+	}
+	return nil
 }
 
 func (e *estate) hear(rec client.Record) {

@@ -18,6 +18,7 @@ import (
 type refusal struct {
 	At      topics.Position
 	Spec    topics.Spec
+	Region  string // where several are looked at; empty: the one, or a public topic
 	Key     []byte
 	Value   []byte
 	Headers map[string]string // of the input
@@ -88,6 +89,9 @@ func (rs refusals) hear(s topics.Spec, rec client.Record) {
 	}
 	r.Cut, _ = strconv.Atoi(h[topics.HeaderBytes])
 }
+
+// id is how people name it.
+func (r *refusal) id() string { return ofRegion(r.Region, r.At) }
 
 // state is the last word on it.
 func (r *refusal) state() string {
@@ -202,20 +206,20 @@ func (rs refusals) find(at topics.Position) (*refusal, error) {
 
 // positionOf takes what people paste: an ID of the list, or the words of a log, which
 // have the region before the topic.
-func positionOf(text string) (topics.Position, topics.Spec, error) {
-	at, err := topics.ParsePosition(text)
-	if err != nil {
-		return at, topics.Spec{}, usage(err)
+func positionOf(text string) (at topics.Position, s topics.Spec, region string, err error) {
+	if at, err = topics.ParsePosition(text); err != nil {
+		return at, s, "", usage(err)
 	}
 	name := at.Topic
 	for {
 		if s, ok := topics.Named(name); ok {
+			region = regionOf(at.Topic, name)
 			at.Topic = name
-			return at, s, nil
+			return at, s, region, nil
 		}
 		_, rest, ok := strings.Cut(name, ".")
 		if !ok {
-			return at, topics.Spec{}, usage(fmt.Errorf("%s: there is no topic %s", text, at.Topic))
+			return at, s, "", usage(fmt.Errorf("%s: there is no topic %s", text, at.Topic))
 		}
 		name = rest
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -22,7 +21,7 @@ func (a *app) refusedCommand() *cobra.Command {
 			"  holdfast refused replay chunks.cut/2/1741\n  holdfast refused drop machines.tended/1/88 --reason 'torn by a full disk'",
 		Args: cobra.NoArgs,
 	}
-	region := c.PersistentFlags().String("region", "", "of the topics; default: the configuration's")
+	region := c.PersistentFlags().String("region", "", "of the topics; default: all that the configuration serves")
 	c.AddCommand(a.refusedListCommand(region), a.refusedShowCommand(region), a.refusedReplayCommand(region), a.refusedDropCommand(region))
 	return c
 }
@@ -39,7 +38,7 @@ func (a *app) connectTo(ctx context.Context, region string) (*client.Client, err
 func (a *app) refusedListCommand(region *string) *cobra.Command {
 	var topic string
 	var since time.Duration
-	var all bool
+	var also bool
 	c := &cobra.Command{
 		Use:     "list",
 		Short:   "Inputs that were refused, and rows that rooms stand still for",
@@ -54,37 +53,49 @@ func (a *app) refusedListCommand(region *string) *cobra.Command {
 				}
 				specs = []topics.Spec{s}
 			}
-			cl, err := a.connectTo(c.Context(), *region)
+			regions, err := a.everywhere(c.Context(), *region)
 			if err != nil {
 				return err
 			}
-			defer cl.Close()
-			rs, err := foldRefused(c.Context(), cl, specs)
-			if err != nil {
-				return err
+			defer regions[0].Close()
+			var all []*refusal
+			for i, cl := range regions {
+				if i == 1 { // what is public is one topic for all
+					specs = slices.DeleteFunc(slices.Clone(specs), func(s topics.Spec) bool { return s.Kind == topics.Public })
+				}
+				rs, err := foldRefused(c.Context(), cl, specs)
+				if err != nil {
+					return err
+				}
+				for _, r := range rs {
+					if len(regions) > 1 && r.Spec.Kind != topics.Public {
+						r.Region = cl.Region()
+					}
+					all = append(all, r)
+				}
 			}
-			return a.listRefused(rs, func(r *refusal) bool {
-				return (all || r.open()) && (since == 0 || time.Since(r.last().When) <= since)
+			return a.listRefused(all, func(r *refusal) bool {
+				return (also || r.open()) && (since == 0 || time.Since(r.last().When) <= since)
 			})
 		},
 	}
 	c.Flags().StringVar(&topic, "topic", "", "only of this one")
 	c.Flags().DurationVar(&since, "since", 0, "only what was refused so lately, such as 24h")
-	c.Flags().BoolVar(&all, "all", false, "also what was replayed, dropped or cured")
+	c.Flags().BoolVar(&also, "all", false, "also what was replayed, dropped or cured")
 	return c
 }
 
-func (a *app) listRefused(rs refusals, want func(*refusal) bool) error {
+func (a *app) listRefused(rs []*refusal, want func(*refusal) bool) error {
 	var rows [][]string
 	list := []any{}
-	for _, r := range slices.SortedFunc(maps.Values(rs), func(x, y *refusal) int {
-		return cmp.Or(x.first().When.Compare(y.first().When), cmp.Compare(x.At.String(), y.At.String()))
+	for _, r := range slices.SortedFunc(slices.Values(rs), func(x, y *refusal) int {
+		return cmp.Or(x.first().When.Compare(y.first().When), cmp.Compare(x.id(), y.id()))
 	}) {
 		if !want(r) {
 			continue
 		}
-		rows = append(rows, []string{r.At.String(), r.state(), r.stages(), r.first().When.Format(time.RFC3339), r.last().Why})
-		list = append(list, map[string]any{"id": r.At.String(), "topic": r.At.Topic, "partition": r.At.Part, "offset": r.At.Offset,
+		rows = append(rows, []string{r.id(), r.state(), r.stages(), r.first().When.Format(time.RFC3339), r.last().Why})
+		list = append(list, map[string]any{"id": r.id(), "topic": r.At.Topic, "partition": r.At.Part, "offset": r.At.Offset,
 			"state": r.state(), "table": r.Row != "", "bytes": max(len(r.Value), r.Cut), "refusals": orNone(r.Said), "marks": orNone(r.Marks)})
 	}
 	return a.table(map[string]any{"refused": list}, []string{"ID", "STATE", "STAGE", "SINCE", "WHY"}, rows)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,22 +55,27 @@ func (a *app) refusedDropCommand(region *string) *cobra.Command {
 // eachRefused does something to each of the named, and goes on when one fails. r is
 // nil where nothing was refused at that position.
 func (a *app) eachRefused(ctx context.Context, region string, args []string, do func(*client.Client, *refusal, topics.Position) error) error {
-	var all []topics.Position
+	type one struct {
+		at     topics.Position
+		region string
+	}
+	var all []one
 	specs := map[string]topics.Spec{}
 	for _, text := range args {
-		at, s, err := positionOf(text)
+		at, s, in, err := positionOf(text)
 		if err != nil {
 			return err
 		}
-		all, specs[s.Name] = append(all, at), s
+		all, specs[s.Name] = append(all, one{at, cmp.Or(region, in)}), s
 	}
-	cl, err := a.connectTo(ctx, region)
+	home, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
+	defer home.Close()
 	var failed error
-	for _, at := range all { // each with a fold of its own: one may be named twice
+	for _, one := range all { // each with a fold of its own: one may be named twice
+		at, cl := one.at, home.Of(cmp.Or(one.region, home.Region()))
 		rs, err := foldRefused(ctx, cl, []topics.Spec{specs[at.Topic]})
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"unicode/utf8"
@@ -19,11 +20,11 @@ func (a *app) refusedShowCommand(region *string) *cobra.Command {
 		Example: "  holdfast refused show chunks.cut/2/1741",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			at, s, err := positionOf(args[0])
+			at, s, in, err := positionOf(args[0])
 			if err != nil {
 				return err
 			}
-			cl, err := a.connectTo(c.Context(), *region)
+			cl, err := a.connectTo(c.Context(), cmp.Or(*region, in))
 			if err != nil {
 				return err
 			}

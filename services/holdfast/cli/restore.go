@@ -67,7 +67,7 @@ func (a *app) restoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			req.Point = p.Path
+			req.Point, req.Vault = p.Path, v.Name
 			return a.restore(c.Context(), req, wait)
 		},
 	}

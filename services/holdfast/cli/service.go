@@ -32,7 +32,7 @@ func (a *app) connect(ctx context.Context) (*client.Client, error) {
 	region, brokers := "", []string(nil)
 	var reach stage.Reach
 	if c, err := conf.Load(a.configPath()); err == nil {
-		region, brokers = c.Region, c.Kafka.Brokers
+		region, brokers = c.Home(), c.Kafka.Brokers
 		if reach, err = house.Kafka(c.Kafka); err != nil {
 			return nil, err
 		}

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/holdfast-backup/holdfast/libs/conf"
 	"github.com/holdfast-backup/holdfast/libs/stage/client"
 	"github.com/holdfast-backup/holdfast/topics"
 )
@@ -35,7 +37,7 @@ func (a *app) applyCommand() *cobra.Command {
 	apply := &cobra.Command{
 		Use:   "apply",
 		Short: "Make the topics that are missing, and say how the others differ",
-		Long: "Makes the topics of a region that are missing, and says how those that are there differ from\n" +
+		Long: "Makes the topics of a region, or of each that the configuration names, that are missing, and says how those that are there differ from\n" +
 			"the catalogue: then it fails. --settings mends settings; partition counts are fixed at a region's\n" +
 			"birth, and copies take a reassignment.",
 		Example: "  holdfast topics apply --config /etc/holdfast.yaml\n  holdfast topics apply --partitions 16 --replication 3",
@@ -49,7 +51,15 @@ func (a *app) applyCommand() *cobra.Command {
 				return err
 			}
 			defer cl.Close()
-			return a.apply(c.Context(), cl, shape, settings)
+			regions := []string{cl.Region()}
+			if cfg, err := conf.Load(a.configPath()); err == nil {
+				regions = cfg.Named()
+			}
+			var failed error
+			for _, region := range regions {
+				failed = errors.Join(failed, a.apply(c.Context(), cl.Of(region), shape, settings))
+			}
+			return failed
 		},
 	}
 	apply.Flags().Int32Var(&shape.Wide, "partitions", client.Cluster.Wide, "of a region's topics, fixed at its birth")
