@@ -7,7 +7,8 @@
 // Method: every stage of a region, in several processes, on one Kafka in memory
 // (kfake) behind wires that are slow, torn, cut and frozen; targets, sources and a
 // staging share that are slow, lose, lie about failure, fill up and go down; the
-// ledger's fake that passes the real one's suite. The bytes of each machine are a
+// ledger's fake that passes the real one's suite. In one house of four the coordinators
+// serve a second region, whose workers are all down. The bytes of each machine are a
 // function of its content numbers, and the source itself counts its snapshots, so
 // that the judge believes no stage. A seed draws the house, the load and the
 // faults. When the faults stop, the house must come to rest, back every machine up

@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"net"
@@ -71,7 +72,7 @@ func (k *kafka) reach(d func(context.Context, string, string) (net.Conn, error))
 // send puts events on the bus, whatever the weather.
 func (k *kafka) send(events ...topics.Event) {
 	for _, e := range events {
-		topic := e.Topic.In(region)
+		topic := e.Topic.In(cmp.Or(e.Region, region))
 		part := e.Part
 		if part < 0 {
 			part = topics.KeyPart(e.Key, int32(len(k.c.PartitionInfos(topic))))

@@ -66,6 +66,14 @@ func (p *process) live(ctx context.Context) {
 	parts := &parts{p: p, w: p.post.w, ctx: ctx}
 	defer parts.close()
 	var all sync.WaitGroup
+	regions := p.regions()
+	if regions != nil {
+		all.Go(func() {
+			if err := regions.Keep(ctx, p.env()); err != nil {
+				p.post.w.t.Errorf("%s: %v", p.name, err)
+			}
+		})
+	}
 	for _, name := range p.post.stages {
 		s, err := open(parts, name)
 		for err != nil && ctx.Err() == nil { // as a supervisor starts it again
@@ -77,7 +85,14 @@ func (p *process) live(ctx context.Context) {
 		}
 		p.post.w.reads(s)
 		all.Go(func() {
-			if err := stage.Run(ctx, s, p.env()); err != nil {
+			env, run := p.env(), stage.Run
+			if name == "scheduler" {
+				run = stage.RunEach
+			}
+			if name == "scheduler" || name == "intake" {
+				env.Regions = regions
+			}
+			if err := run(ctx, s, env); err != nil {
 				p.post.w.t.Errorf("%s stopped: %v", p.name, err)
 			}
 		})

@@ -46,6 +46,7 @@ func (w *world) reap(force bool) {
 	}
 	for _, stage := range catalogue {
 		w.kafka.reap(region+"."+stage, force, func(client string) bool { return alive[client] })
+		w.kafka.reap(ghost+"."+stage, force, func(client string) bool { return alive[client] })
 	}
 }
 

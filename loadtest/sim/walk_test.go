@@ -15,6 +15,7 @@ func walk(w *world) {
 	machines := w.build()
 	w.foresee()
 	w.load(machines)
+	w.haunt()
 	for _, o := range w.posts {
 		if !o.late {
 			o.start()
@@ -140,4 +141,5 @@ func (w *world) judge() {
 	w.intents()
 	w.seals()
 	w.counts(points)
+	w.haunting()
 }
