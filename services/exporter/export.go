@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -158,7 +159,7 @@ func (x *exporting) all(ctx context.Context, snap source.Snapshot) (*schemas.Fin
 		return nil, source.Permanent(fmt.Errorf("machine %q: nothing to back up", x.order.Machine.Id))
 	}
 	r := &reading{run: x.run(), source: x.order.Machine.Source, snap: snap, grid: int64(x.deps.Grid), digests: x.deps.DigestKey, sink: x, now: x.env.Now, limits: x.limits,
-		pace: x.shared.pace(x.order.Machine.Source, x.p), pulse: x.pulse}
+		pace: x.shared.pace(x.order.Machine.Source, x.p), pulse: x.pulse, handOn: x.handOn}
 	if err := x.take(r); err != nil {
 		return nil, err
 	}
@@ -167,12 +168,10 @@ func (x *exporting) all(ctx context.Context, snap source.Snapshot) (*schemas.Fin
 	if d := x.stand(r); d != nil {
 		defer d.Close()
 	}
-	if err := x.pulse.wait(x.env.Now, func() error { return x.turn(ctx) }); err != nil {
+	if err := x.turn(ctx, r); err != nil {
 		return nil, err
 	}
-	defer func() { <-x.turns }()
-	r.buf = x.buf()
-	defer x.giveBack(r.buf)
+	defer x.rest(r)
 	if err := r.all(ctx); err != nil {
 		return nil, err
 	}
@@ -186,14 +185,38 @@ func (x *exporting) all(ctx context.Context, snap source.Snapshot) (*schemas.Fin
 	return x.finish(r, worth)
 }
 
-// turn waits for the right to read: each reader has a buffer.
-func (s *shared) turn(ctx context.Context) error {
-	select {
-	case s.turns <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// turn waits for the right to read, and takes a buffer.
+func (x *exporting) turn(ctx context.Context, r *reading) error {
+	err := x.pulse.wait(x.env.Now, func() error { return x.turns.take(ctx, r.source) })
+	if err == nil {
+		r.buf = x.buf()
 	}
+	return err
+}
+
+// rest gives both back, if it has them.
+func (x *exporting) rest(r *reading) {
+	if r.buf != nil {
+		x.giveBack(r.buf)
+		r.buf = nil
+		x.turns.give(r.source)
+	}
+}
+
+// handOn lets another source have the turn, if one is owed it, and waits for the
+// next. What is kept stands in front of the buffer then.
+func (x *exporting) handOn(ctx context.Context, r *reading, keep []byte) error {
+	if !x.turns.owed(r.source) {
+		copy(r.buf, keep)
+		return nil
+	}
+	keep = bytes.Clone(keep)
+	x.rest(r)
+	if err := x.turn(ctx, r); err != nil {
+		return err
+	}
+	copy(r.buf, keep)
+	return nil
 }
 
 // take goes on at the cursor, if the log of pages is whole up to there; else from

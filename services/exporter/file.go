@@ -116,6 +116,11 @@ func (x *fileReading) page(ctx context.Context, w want) error {
 			return err
 		}
 	}
+	if len(x.pages) == 0 {
+		if err := x.between(ctx, nil); err != nil {
+			return err
+		}
+	}
 	start, rested := x.now(), x.pulse.rested()
 	p, err := x.p.read(ctx, w, x.buf[x.fill:x.fill+int(x.grid)*cut.PagePlaces])
 	if err != nil {
@@ -131,7 +136,9 @@ func (x *fileReading) page(ctx context.Context, w want) error {
 			if err := x.flush(ctx, w.no); err != nil {
 				return err
 			}
-			copy(x.buf, x.buf[from:from+p.bytes])
+			if err := x.between(ctx, x.buf[from:from+p.bytes]); err != nil {
+				return err
+			}
 		}
 		x.pages = append(x.pages, &schemas.ExtentPage{No: p.no, Data: p.data, Zero: p.zero, Claimed: p.claimed})
 		x.fill += p.bytes
@@ -141,6 +148,15 @@ func (x *fileReading) page(ctx context.Context, w want) error {
 		return nil
 	}
 	return x.log.Page(pagelog.Page{No: p.no, What: p.what, Digests: p.digests})
+}
+
+// between is called where no extent is open; keep are the bytes of the next.
+func (x *fileReading) between(ctx context.Context, keep []byte) error {
+	if x.handOn == nil {
+		copy(x.buf, keep)
+		return nil
+	}
+	return x.handOn(ctx, x.reading, keep)
 }
 
 // flush closes the open extent. page is the first that is not in it and not logged.

@@ -47,7 +47,7 @@ func (p *pace) gateOf(store string) *gate {
 }
 
 func (s *shared) pace(name string, p Provider) *pace {
-	return &pace{name: name, limit: p.Limit, slow: p.Limits.Slow, most: cap(s.turns), now: s.env.Now, shared: s}
+	return &pace{name: name, limit: p.Limit, slow: p.Limits.Slow, most: s.readers, now: s.env.Now, shared: s}
 }
 
 // paced is a reader that keeps the pace, and tells the pulse of its lease.

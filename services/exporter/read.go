@@ -52,6 +52,9 @@ type reading struct {
 	limits
 	pace  *pace  // nil: none is kept
 	pulse *pulse // nil: with no pace
+	// handOn is called between extents with what the next one begins with, which lies
+	// in buf and must lie in front of it then. nil: the turn is never handed on.
+	handOn func(ctx context.Context, r *reading, keep []byte) error
 
 	buf        []byte   // an extent and a page
 	digests    [32]byte // the key

@@ -26,7 +26,8 @@ const (
 // Config of the exporter.
 type Config struct {
 	// Readers is how many machines one process reads at once; the others wait
-	// their turn. Each takes 20 MiB (at the 64 KiB grid). Default 8: 160 MiB.
+	// their turn, which sources share evenly. Each takes 20 MiB (at the 64 KiB grid).
+	// Default 8: 160 MiB.
 	Readers int `yaml:"readers"`
 	// Hunt is how often the share is searched for folders of leases that nobody
 	// knows, and the sources for snapshots of theirs. What was seen so twice is
@@ -80,8 +81,9 @@ type shared struct {
 	env  stage.Env
 	deps Deps
 	limits
-	hunt  time.Duration
-	turns chan struct{} // a reader's turn
+	hunt    time.Duration
+	readers int
+	turns   *turns
 
 	mu    sync.Mutex
 	bufs  [][]byte          // of readers that are done
@@ -113,7 +115,7 @@ func define(c Config, d Deps, lim limits) stage.Stage {
 		if c.Readers < 1 {
 			return nil, fmt.Errorf("stages.exporter.readers: %d, want 1 at least", c.Readers)
 		}
-		s := &shared{env: env, deps: d, limits: lim, hunt: time.Duration(c.Hunt), turns: make(chan struct{}, c.Readers), marks: map[string]*asked{}, gates: map[string]*gate{}}
+		s := &shared{env: env, deps: d, limits: lim, hunt: time.Duration(c.Hunt), turns: newTurns(c.Readers), readers: c.Readers, marks: map[string]*asked{}, gates: map[string]*gate{}}
 		return s.room, nil
 	},
 		stage.Own(topics.ExportsOpen, (*room).row),

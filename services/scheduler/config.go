@@ -5,7 +5,8 @@ import "time"
 // Limits of the scheduler, with their arithmetic.
 type Limits struct {
 	// Silence is how long an attempt may be without progress. Progress comes
-	// with each filed page, so 15 min is far beyond a slow disk, and short
+	// with each filed page, and each 30 s while the exporter reads or waits for a
+	// limit of ours, so 15 min is far beyond a slow disk, and short
 	// enough that a lost export does not keep its slots for a night.
 	Silence time.Duration `yaml:"silence"`
 	// Cap is how long one attempt may take in all: 20 TB at 80 MB/s is 70 h.
