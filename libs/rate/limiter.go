@@ -78,6 +78,21 @@ func (l *Limiter) Spend(n int) {
 	l.take(n)
 }
 
+// Jump is Spend where no more than owed bytes are still to be paid off: who is urgent
+// goes before those in line, and is no burst. It reports whether n passed.
+func (l *Limiter) Jump(n, owed int) bool {
+	if l == nil {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pay(time.Now()); l.debt > float64(owed) {
+		return false
+	}
+	l.take(n)
+	return true
+}
+
 // pass takes n bytes, or says how long to wait before the next try.
 func (l *Limiter) pass(n int) (wait time.Duration, changed <-chan struct{}) {
 	l.mu.Lock()

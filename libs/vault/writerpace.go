@@ -15,7 +15,9 @@ const seats = 16
 // means that the breaker turned.
 //
 // A whole object is small, and a backup ends with it: it passes at once, and the
-// packs pay for it.
+// packs pay for it. So does a map pack, as long as no more than a shard of a pack is
+// unpaid: windows of all exporters drain through the few that may be on their way.
+// One that can't is owed at its quorum.
 func (p *parcel) pay(l *lane, o *load, turned <-chan struct{}) (paid, over bool) {
 	n := 0
 	for _, b := range o.body {
@@ -27,6 +29,13 @@ func (p *parcel) pay(l *lane, o *load, turned <-chan struct{}) (paid, over bool)
 	}
 	if !l.limit.Limited() {
 		return l.limit.Wait(p.life, n) == nil, p.life.Err() != nil
+	}
+	var hurry <-chan struct{}
+	if p.kind == ofMap {
+		if l.limit.Jump(n, PackBytes/p.w.v.K) {
+			return true, false
+		}
+		hurry = p.enough
 	}
 	select {
 	case l.seats <- struct{}{}:
@@ -49,9 +58,18 @@ func (p *parcel) pay(l *lane, o *load, turned <-chan struct{}) (paid, over bool)
 	go func() {
 		select {
 		case <-turned:
-			stop()
+		case <-hurry:
 		case <-ctx.Done():
 		}
+		stop()
 	}()
-	return l.limit.Wait(ctx, n) == nil, p.life.Err() != nil
+	if l.limit.Wait(ctx, n) == nil {
+		return true, false
+	}
+	select {
+	case <-turned:
+		return false, p.life.Err() != nil
+	default:
+		return false, true
+	}
 }

@@ -185,6 +185,30 @@ func TestTheLimitIsBelowAllPatience(t *testing.T) {
 	})
 }
 
+// Map packs beside packs, on a target that is limited to less than either: none is
+// held for it, for windows of all exporters drain through eight of them at a time; it
+// gets many of them, and no burst of them.
+func TestMapPacksPassALimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w, seen := limited(t, slow)
+		begun := time.Now()
+		for i := 0; time.Since(begun) < 4*time.Minute; i++ {
+			_, err := w.Pack(t.Context(), NewPackID(1), false, noise(1, packSize))
+			r.must(err)
+			now := time.Now()
+			landed, err := w.Pack(t.Context(), NewPackID(1), true, noise(1, packSize/8))
+			r.must(err)
+			if <-landed.Done(); time.Since(now) > 0 {
+				t.Fatalf("a map pack is held for %v", time.Since(now))
+			}
+			time.Sleep(time.Second)
+		}
+		if sum := seen[0].sum(t, slow); float64(sum) > 0.7*240*float64(slow) || float64(sum) < 0.3*240*float64(slow) {
+			t.Errorf("%d bytes of packs in 4 minutes at %d a second, of which map packs took half", sum, slow)
+		}
+	})
+}
+
 // A target that goes down while loads wait for its limit is owed them at once.
 func TestALimitedTargetGoesDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
