@@ -3,6 +3,7 @@ package watch
 import (
 	"errors"
 	"net/http"
+	"regexp"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -39,6 +40,10 @@ type Metrics struct {
 // target (100 s), four to a decade of what matters.
 var handlerBuckets = []float64{1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1, 3, 10, 30, 100}
 
+// collectorCPU is what the garbage collector takes of all CPU time, as the runtime
+// estimates it: a process whose buffers fill its memory limit does little else.
+var collectorCPU = regexp.MustCompile(`^/cpu/classes/(gc/total|user|scavenge/total):cpu-seconds$`)
+
 // NewMetrics makes a registry with the runtime's and the runner's metrics.
 func NewMetrics() *Metrics {
 	m := &Metrics{
@@ -67,7 +72,7 @@ func NewMetrics() *Metrics {
 	m.Retrying = newAges("holdfast_stage_retrying_seconds", "How long the oldest input that is being retried has been so; 0: none is. Topic is empty for what the clock begins.")
 	m.Stopped = newAges("holdfast_stage_stopped_seconds", "How long a room of the stage has stood still over a row of this table that it can neither take nor pass. See holdfast refused list.")
 	m.Registry.MustRegister(m.Lied, m.Dues, m.Retrying, m.Stopped,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: collectorCPU})), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.Inputs, m.Seconds, m.Events, m.Lost, m.Lag, m.Held, m.Rooms, m.Recall)
 	return m
 }

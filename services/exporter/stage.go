@@ -27,7 +27,7 @@ const (
 type Config struct {
 	// Readers is how many machines one process reads at once; the others wait
 	// their turn, which sources share evenly. Each takes 20 MiB (at the 64 KiB grid).
-	// Default 8: 160 MiB.
+	// Default 8: 160 MiB; a process on fewer than four cores has twice its cores.
 	Readers int `yaml:"readers"`
 	// Hunt is how often the share is searched for folders of leases that nobody
 	// knows, and the sources for snapshots of theirs. What was seen so twice is

@@ -30,7 +30,8 @@ const (
 // Config of the uploader.
 type Config struct {
 	// AtOnce is how many packs a process has under way before their quorum: each
-	// takes 24 MiB, and the file targets flush up to 8 together. Default 8.
+	// takes 24 MiB, and the file targets flush up to 8 together. Default 8; a process
+	// on fewer than four cores has twice its cores.
 	AtOnce int `yaml:"at_once"`
 }
 

@@ -90,7 +90,7 @@ func openScheduler(p *Parts) ([]stage.Stage, error) {
 }
 
 func openExporter(p *Parts) ([]stage.Stage, error) {
-	c, err := section(p, "exporter", exporter.Default())
+	c, err := section(p, "exporter", exporterDefault())
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +184,7 @@ func openSealer(p *Parts) ([]stage.Stage, error) {
 }
 
 func openUploader(p *Parts) ([]stage.Stage, error) {
-	c, err := section(p, "uploader", uploader.Default())
+	c, err := section(p, "uploader", uploaderDefault())
 	if err != nil {
 		return nil, err
 	}
