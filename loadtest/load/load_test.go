@@ -57,6 +57,19 @@ func TestWhatIsNotCompletedInItsWindowIsAFault(t *testing.T) {
 	}
 }
 
+// A house that does little but collect garbage is told of.
+func TestCollectingIsAFault(t *testing.T) {
+	at := func(collected, used float64) sample {
+		return sample{series{collectorMetric, "", ""}: 5 + collected, series{programMetric, "", ""}: 70 + used}
+	}
+	for collected, want := range map[float64]int{1: 0, 3: 1} {
+		r := &round{}
+		if r.count(at(0, 0), at(collected, 10-collected), nil, nil); r.Faults != want || r.Collector != collected/10 {
+			t.Errorf("%v of 10 s: %d faults, share %v", collected, r.Faults, r.Collector)
+		}
+	}
+}
+
 // A restored disk is right if it is what the source's function says, and not with a
 // bit more, less or other.
 func TestCompare(t *testing.T) {

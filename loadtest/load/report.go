@@ -56,6 +56,7 @@ type round struct {
 	WallSeconds float64                  `json:"wallSeconds"` // from the request to the last end
 	RestSeconds float64                  `json:"restSeconds"` // from then until nothing was left to do
 	CPUSeconds  float64                  `json:"cpuSeconds"`
+	Collector   float64                  `json:"collectorShare"` // of the CPU that is not the ledger's
 	IdleCPU     float64                  `json:"idleCores"`
 	CPU         map[string]float64       `json:"cpuSecondsByProcess"`
 	Stages      map[string]*stageFigures `json:"stages"`
@@ -140,7 +141,7 @@ func (r *round) print(row func(what, format string, a ...any), machines int) {
 	row("  lease to completed", "p50 %.1f s, p99 %.1f s, max %.1f s", r.P50, r.P99, r.Max)
 	row("  wall", "%.1f s, and %.1f s until nothing was left to do", r.WallSeconds, r.RestSeconds)
 	row("  CPU", "%.1f s: %.0f ms a machine, %.2f s a GiB read; at rest %.3f of a core", r.CPUSeconds, 1000*r.CPUSeconds/float64(machines), r.CPUSeconds/(float64(r.Bytes.Read)/gib), r.IdleCPU)
-	row("    by process", "%s", seconds(r.CPU))
+	row("    by process", "%s; the garbage collector had %.1f %% of what is not the ledger's", seconds(r.CPU), 100*r.Collector)
 	for _, name := range slices.Sorted(maps.Keys(r.Stages)) {
 		s := r.Stages[name]
 		row("    "+name, "%.0f inputs, busy %.1f s (%.2f s a GiB read), in handlers %.1f s", s.Inputs, s.BusySeconds, s.BusySeconds/(float64(r.Bytes.Read)/gib), s.HandlerSeconds)

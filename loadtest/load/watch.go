@@ -24,7 +24,7 @@ func (s sample) read(r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		line := lines.Text()
-		if !strings.HasPrefix(line, "holdfast_") {
+		if !strings.HasPrefix(line, "holdfast_") && !strings.HasPrefix(line, "go_cpu_classes_") {
 			continue
 		}
 		at := strings.LastIndexByte(line, ' ')
@@ -104,6 +104,11 @@ const (
 	inputsMetric  = "holdfast_stage_inputs_total"
 	handlerMetric = "holdfast_stage_handler_seconds_sum"
 	produceMetric = "holdfast_kafka_produce_bytes_total"
+
+	// These two are of the time that the runtime had, also while another process had
+	// its core: only their ratio says something.
+	collectorMetric = "go_cpu_classes_gc_total_cpu_seconds_total"
+	programMetric   = "go_cpu_classes_user_cpu_seconds_total"
 )
 
 // spentBy is the CPU time of each process in seconds; that of a child of the house
