@@ -14,7 +14,7 @@ S3SERVER := $(CACHE)/versitygw-$(shell sed -n 's|.*versity/versitygw \(v[^ ]*\).
 KAFKA_MADE_BY := libs/stage/kafkatest/pom.xml libs/stage/kafkatest/install.sh
 KAFKA         := $(CACHE)/kafka-$(shell cat $(KAFKA_MADE_BY) | sha256sum | cut -c1-12)
 
-.PHONY: all build demo deps kafka sizes test race mutants lint generate bench soak kill load sim clean
+.PHONY: all build demo deps kafka sizes test race mutants lint generate bench soak kill load sim questions clean
 
 all: lint test
 
@@ -103,6 +103,12 @@ load: bin/holdfast
 # make sim SEEDS=20000 for a night, SEED=17 for one again.
 sim:
 	SEEDS=$(or $(SEEDS),2000) SEED=$(SEED) $(GO) test -tags $(TAGS) -timeout 0 ./loadtest/sim
+
+# What people ask the ledger, each question again and again, cold, warm and while rows
+# come in; fails where the median takes more than 200 ms. ROWS=100000000 wants 5 GB in
+# DATA, and 20 minutes on two cores.
+questions:
+	$(GO) run ./loadtest/questions -rows $(or $(ROWS),1000000) -data $(or $(DATA),/tmp/holdfast-questions) $(if $(ROWS),-history 365 -cold 5,-times 5 -cold 1 -history 30)
 
 clean:
 	rm -rf bin
