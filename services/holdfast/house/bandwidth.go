@@ -99,7 +99,7 @@ func drains(c *conf.Config) string {
 	k := c.Vault.Shards.K
 	q := min(k+1, k+c.Vault.Shards.M)
 	slices.SortFunc(rates, func(a, b rate.Rate) int { return cmp.Or(b2i(a != 0)-b2i(b != 0), cmp.Compare(b, a)) })
-	if len(rates) < q || rates[q-1] == 0 || len(c.Staging) == 0 {
+	if q == 0 || len(rates) < q || rates[q-1] == 0 || len(c.Staging) == 0 { // a coordinator has none of these
 		return ""
 	}
 	s := scheduler.Default()
