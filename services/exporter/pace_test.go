@@ -22,7 +22,6 @@ type counting struct {
 	source.Source
 	mu    sync.Mutex
 	reads []asking
-	busy  int
 }
 
 type asking struct {

@@ -48,10 +48,6 @@ func (w where) spots() (all []spot) {
 	return all
 }
 
-func (w where) has(s spot) bool {
-	return s.what == host && s.which == w.host || s.what == datastore && slices.Contains(w.datastores, s.which)
-}
-
 func (l *line) placeOf(at where) *place {
 	p := l.places[at.key]
 	if p == nil {

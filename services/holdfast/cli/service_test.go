@@ -12,8 +12,9 @@ func TestAKeyIsOneJob(t *testing.T) {
 		source, id := sender(key)
 		return schemas.JobID(source, id)
 	}
-	if job("a") != job("a") || job("a") == job("b") || job("") == job("") {
-		t.Errorf("of a: %v %v, of b: %v, of none: %v %v", job("a"), job("a"), job("b"), job(""), job(""))
+	a, again, b, none, another := job("a"), job("a"), job("b"), job(""), job("")
+	if a != again || a == b || none == another {
+		t.Errorf("of a: %v %v, of b: %v, of none: %v %v", a, again, b, none, another)
 	}
 	if source, _ := sender("a"); source == eventSource() {
 		t.Errorf("a key is another's job from another computer: its source is %s", source)
