@@ -1,23 +1,44 @@
 -- Which stage is the bottleneck? As before, and what waited in the last two minutes:
--- now_wait_ms and now_wait_share.
+-- now_wait_ms and now_wait_share. Quantiles are of the last hour at most: to
+-- merge those of a day took longer than all else.
 CREATE OR REPLACE VIEW ledger.bottleneck AS
 SELECT
   region,
   stage,
-  sum(s.records) AS records,
-  sum(s.errors) AS errors,
-  sum(s.bytes) AS bytes,
-  round(sum(s.wait_us) / records / 1e3, 3) AS wait_ms,
-  round(sum(s.busy_us) / records / 1e3, 3) AS busy_ms,
+  d.records AS records,
+  d.errors AS errors,
+  d.bytes AS bytes,
+  round(d.waited / d.records / 1e3, 3) AS wait_ms,
+  round(d.worked / d.records / 1e3, 3) AS busy_ms,
   round(wait_ms / greatest(sum(wait_ms) OVER (PARTITION BY region), 1e-6), 3) AS wait_share,
-  arrayMap(q -> round(q / 1e3, 3), quantilesTDigestMerge(0.5, 0.95, 0.99)(s.busy)) AS busy_ms_p50_p95_p99,
-  round(sum(s.busy_us) / 1e6, 3) AS busy_s,
-  if(sum(s.busy_us) = 0, 0, round(bytes / sum(s.busy_us), 1)) AS mb_per_s,
-  round(sumIf(s.wait_us, s.minute >= toStartOfMinute(now()) - toIntervalMinute(2)) / greatest(sumIf(s.records, s.minute >= toStartOfMinute(now()) - toIntervalMinute(2)), 1) / 1e3, 3) AS now_wait_ms,
+  q.quantiles AS busy_ms_p50_p95_p99,
+  round(d.worked / 1e6, 3) AS busy_s,
+  if(d.worked = 0, 0, round(d.bytes / d.worked, 1)) AS mb_per_s,
+  round(d.now_waited / greatest(d.now_records, 1) / 1e3, 3) AS now_wait_ms,
   round(now_wait_ms / greatest(sum(now_wait_ms) OVER (PARTITION BY region), 1e-6), 3) AS now_wait_share
-FROM ledger.stage_minute AS s
-WHERE s.minute >= toStartOfMinute(now()) - toIntervalMinute({minutes:UInt32})
-GROUP BY region, stage
+FROM
+(
+  SELECT
+    region,
+    stage,
+    sum(s.records) AS records,
+    sum(s.errors) AS errors,
+    sum(s.bytes) AS bytes,
+    sum(s.wait_us) AS waited,
+    sum(s.busy_us) AS worked,
+    sumIf(s.wait_us, s.minute >= toStartOfMinute(now()) - toIntervalMinute(2)) AS now_waited,
+    sumIf(s.records, s.minute >= toStartOfMinute(now()) - toIntervalMinute(2)) AS now_records
+  FROM ledger.stage_minute AS s
+  WHERE s.minute >= toStartOfMinute(now()) - toIntervalMinute({minutes:UInt32})
+  GROUP BY region, stage
+) AS d
+LEFT JOIN
+(
+  SELECT region, stage, arrayMap(x -> round(x / 1e3, 3), quantilesTDigestMerge(0.5, 0.95, 0.99)(s.busy)) AS quantiles
+  FROM ledger.stage_minute AS s
+  WHERE s.minute >= toStartOfMinute(now()) - toIntervalMinute(least({minutes:UInt32}, 60))
+  GROUP BY region, stage
+) AS q USING (region, stage)
 ORDER BY region, wait_ms DESC;
 
 -- How much is here, what does it take, and how old is the youngest row? A table that
