@@ -108,7 +108,7 @@ sim:
 # come in; fails where the median takes more than 200 ms. ROWS=100000000 wants 5 GB in
 # DATA, and 20 minutes on two cores.
 questions:
-	$(GO) run ./loadtest/questions -rows $(or $(ROWS),1000000) -data $(or $(DATA),/tmp/holdfast-questions) $(if $(ROWS),-history 365 -cold 5,-times 5 -cold 1 -history 30)
+	$(GO) run ./loadtest/questions -rows $(or $(ROWS),1000000) -data $(or $(DATA),/tmp/holdfast-questions) $(if $(ROWS),-history 365 -cold 5,-times 5 -cold 1 -history 20 -rate 20000)
 
 clean:
 	rm -rf bin
