@@ -12,7 +12,10 @@ import (
 // The scheduler's cost must not grow with the machines of a room but by a
 // logarithm: compare the lines of 1000 and of 20000 of each benchmark. All
 // machines but those leased wait, 50 slots are taken, and hosts and datastores
-// have limits: what midnight looks like.
+// have limits: what midnight looks like. On busy cores, when each grant and tick
+// walked over all: a tick 0.67 and 13.9 ms, a backup 36 and 1569 us. In lines: a tick
+// 0.02 and 0.93 ms, nearly all of it the count of positions once a minute, spread
+// over sixty; a backup 146 and 147 us, on cores four times as busy.
 
 func BenchmarkTick(b *testing.B) {
 	sizes(b, func(b *testing.B, c *crowd) {

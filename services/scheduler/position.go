@@ -32,7 +32,8 @@ type survey struct {
 }
 
 // look counts where each ticket stands in its flow, and finds for whom that is
-// news. It walks over all that wait, once a minute: 20,000 take some 20 ms.
+// news. It walks over all that wait, once a minute: 20,000 take some 50 ms
+// on a busy core.
 func (s *source) look(now time.Time) {
 	s.survey = survey{at: now}
 	of := map[*flow][]*ticket{}
