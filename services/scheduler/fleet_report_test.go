@@ -171,7 +171,7 @@ func (f *fleet) limitOf(m *machine) string {
 		if n >= uint64(most) {
 			return "slots of its " + s.what
 		}
-		if n+1 >= uint64(most) && kept.has(s) {
+		if n+1 >= uint64(most) && slices.Contains(kept.spots(), s) {
 			return "a slot kept for another"
 		}
 	}
