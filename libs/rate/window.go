@@ -59,7 +59,7 @@ func NewWindow(t Times, r Rate) (w Window, err error) {
 	case strings.TrimSpace(t.Zone) == "":
 		return w, &Wrong{"zone", errors.New("is missing: whose clock is meant, such as Europe/Berlin or UTC")}
 	case t.Zone == "Local":
-		return w, &Wrong{"zone", errors.New("Local is another one on each machine: name it, as Europe/Berlin")}
+		return w, &Wrong{"zone", errors.New("time zone Local is another one on each machine: name it, as Europe/Berlin")}
 	}
 	if w.zone, err = time.LoadLocation(t.Zone); err != nil {
 		return w, &Wrong{"zone", fmt.Errorf("%q is no time zone as Europe/Berlin: %w", t.Zone, err)}

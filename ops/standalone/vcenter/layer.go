@@ -173,6 +173,11 @@ func (l *layer) mark(from, to int64, gen uint32) error {
 		return nil
 	}
 	f, err := os.OpenFile(l.index, os.O_WRONLY|os.O_CREATE, 0o600)
+	if errors.Is(err, fs.ErrNotExist) { // it went with a machine of the same id, as this one was made
+		if err = os.MkdirAll(filepath.Dir(l.index), 0o700); err == nil {
+			f, err = os.OpenFile(l.index, os.O_WRONLY|os.O_CREATE, 0o600)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("note blocks of %s: %w", l.file.String(), err)
 	}

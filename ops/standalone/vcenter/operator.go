@@ -183,6 +183,19 @@ func (v *VCenter) forget(m *machine) {
 	m.forgetAll(v)
 }
 
+// reborn reports whether another machine has m's id by now, and so its folder: one that
+// is imported again where its lease died is not the one that is being deleted.
+func (v *VCenter) reborn(m *machine) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, o := range v.machines {
+		if o != m && o.marks == m.marks {
+			return true
+		}
+	}
+	return false
+}
+
 // erase deletes a machine's files and its state. What another machine has
 // attached by now stays, and so does its folder.
 func (v *VCenter) erase(m *machine) types.BaseMethodFault {
@@ -203,7 +216,10 @@ func (v *VCenter) erase(m *machine) types.BaseMethodFault {
 		}
 	}
 	_ = os.Remove(m.dir)
-	if err := errors.Join(append(errs, os.RemoveAll(m.marks))...); err != nil {
+	if !v.reborn(m) {
+		errs = append(errs, os.RemoveAll(m.marks))
+	}
+	if err := errors.Join(errs...); err != nil {
 		v.Log.Error("delete the files of a machine", "machine", m.id, "error", err)
 		return &types.CannotDeleteFile{FileFault: types.FileFault{File: m.dir}}
 	}
