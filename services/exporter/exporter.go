@@ -168,10 +168,13 @@ func (r *room) end(in *stage.In, o *schemas.BackupLeased) error {
 	case l == nil || l.run().Attempt < o.Run.Attempt:
 		// Nothing is known of it; but something of it may be there, if the table was lost.
 		return r.place(key, l, &schemas.ExportOpen{Order: o, Phase: schemas.ExportOpen_PHASE_TOLD, Ending: true, Completed: completed(o)})
+	case !l.is(o.Run.Lease) && l.ends(o.Run.Lease):
+	case !l.is(o.Run.Lease) && l.run().Attempt == o.Run.Attempt && l.phase() != schemas.ExportOpen_PHASE_ENDED:
+		// Two schedulers leased one attempt, and the one that lives knows its own lease
+		// alone: nobody else will end ours, whose answers it takes for its own's.
+		return l.heard(completed(o))
 	case !l.is(o.Run.Lease):
-		if !l.ends(o.Run.Lease) {
-			return r.stray(in, o)
-		}
+		return r.stray(in, o)
 	case l.phase() == schemas.ExportOpen_PHASE_ENDED:
 		r.answer(in, o)
 	default:

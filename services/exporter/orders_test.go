@@ -128,6 +128,15 @@ func TestEveryOrderIsAnswered(t *testing.T) {
 			t.Errorf("a bad pattern is answered %q", got)
 		}
 		send(b, bad, ending)
+		// Two schedulers leased one attempt; the one that lives tells the end of its own.
+		ours, theirs := order("images", "vm", 8), order("images", "vm", 8)
+		theirs.Run.Lease = []byte("another's lease!")
+		send(b, ours, nil)
+		send(b, theirs, nil)
+		send(b, theirs, ending)
+		if got := answers(b, ours); len(got) == 0 || got[len(got)-1] != freed {
+			t.Errorf("the end of a rival's lease of the same attempt is answered %q", got)
+		}
 		if left, _ := share.Leases(); len(left) > 0 {
 			t.Errorf("folders are left: %v", left)
 		}
