@@ -101,6 +101,7 @@ func bounded(d schemas.BackupRequested) error {
 
 // short bounds what a refusal says.
 func short(reason string) string {
+	reason = strings.ToValidUTF8(reason, "\uFFFD") // it may quote what a stranger sent, and goes into a message
 	if len(reason) <= reasonMax {
 		return reason
 	}

@@ -82,7 +82,7 @@ func (c *Client) PublishAt(ctx context.Context, e topics.Event) (at topics.Posit
 	for k, v := range e.Headers {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: k, Value: []byte(v)})
 	}
-	if err := c.cl.ProduceSync(ctx, rec).FirstErr(); errors.Is(err, kerr.UnknownServerError) {
+	if err := c.produce(ctx, rec); errors.Is(err, kerr.UnknownServerError) {
 		return at, fmt.Errorf("publish to %s: is the broker's disk full? %w", name, err)
 	} else if err != nil {
 		return at, fmt.Errorf("publish to %s: %w", name, err)
@@ -90,19 +90,34 @@ func (c *Client) PublishAt(ctx context.Context, e topics.Event) (at topics.Posit
 	return topics.Position{Topic: e.Topic.Name, Part: rec.Partition, Offset: rec.Offset}, nil
 }
 
-// brokersMax is how long a topic is looked for where brokers hang up: one that is
+// produce writes rec. While the brokers say that they cannot number a producer's
+// records yet nothing is written, and it may be tried again.
+func (c *Client) produce(ctx context.Context, rec *kgo.Record) error {
+	return backoff.Retry(func() error {
+		err := c.cl.ProduceSync(ctx, rec).FirstErr()
+		if err != nil && !errors.Is(err, kerr.CoordinatorLoadInProgress) && !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.NotCoordinator) {
+			err = backoff.Permanent(err)
+		}
+		return err
+	}, backoff.WithContext(brokers(), ctx))
+}
+
+// brokersMax is how long brokers that hang up, or begin, are waited for: one that is
 // stopped for its roll ends its connections, and another answers within a second.
 const brokersMax = 10 * time.Second
 
+func brokers() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(brokersMax))
+}
+
 func (c *Client) parts(ctx context.Context, name string) (int32, error) {
-	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(brokersMax))
 	found, err := backoff.RetryWithData(func() (kadm.TopicDetails, error) {
 		found, err := kadm.NewClient(c.cl).ListTopics(ctx, name)
 		if broken := new(kgo.ErrFirstReadEOF); err != nil && !errors.As(err, &broken) && !errors.Is(err, io.EOF) {
 			err = backoff.Permanent(err) // the client has tried long enough by itself
 		}
 		return found, err
-	}, backoff.WithContext(wait, ctx))
+	}, backoff.WithContext(brokers(), ctx))
 	if err != nil {
 		return 0, fmt.Errorf("look for topic %s: reach kafka: %w", name, err)
 	}
