@@ -54,8 +54,12 @@ func watchRegions(ctx context.Context, c *conf.Config, r *stage.Regions, m *watc
 	stop()
 }
 
-// alone reports whether the brokers have no region but ours.
+// alone reports whether the brokers have no region but ours. Parts that were given no
+// brokers serve stages that run on somebody else's.
 func (p *Parts) alone(ctx context.Context) (bool, error) {
+	if p.kafka == nil {
+		return true, nil
+	}
 	cl, err := client.Open(p.Conf.Region, p.kafka...)
 	if err != nil {
 		return false, err
