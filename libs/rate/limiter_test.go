@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -258,7 +259,10 @@ func TestRoomsShareALimit(t *testing.T) {
 			t.Errorf("half the rooms each, and %v and %v of %v", a, b, r)
 		}
 		moved := 0
-		for _, x := range p.all {
+		p.mu.Lock()
+		seen := slices.Clone(p.all)
+		p.mu.Unlock()
+		for _, x := range seen {
 			if x.by < 2 {
 				moved += x.n
 			}
@@ -266,7 +270,7 @@ func TestRoomsShareALimit(t *testing.T) {
 		if moved > 50*r+512<<10 || moved < 40*r {
 			t.Errorf("%d MiB in 50 s in which rooms moved, at %v", moved>>20, Rate(r))
 		}
-		before := len(p.all)
+		before := len(seen)
 		time.Sleep(10 * time.Second)
 		stop()
 		all.Wait()
