@@ -45,9 +45,6 @@ type room struct {
 	begun  bool                // the tables are recalled
 	rivals map[string]*machine // rows that another wrote after our recall
 	dials  *dials
-
-	owed    []owed // what inputs led to and nobody writes yet
-	writing bool   // a group is on its way
 }
 
 func newRoom(c Config, env stage.Env, r *stage.Room) *room {
@@ -136,14 +133,14 @@ func (r *room) tick(in *stage.In) error {
 			fx.write(r.rivals[key], now)
 		}
 		clear(r.rivals)
-		r.report(&r.state.plans)
+		r.tell(&r.state.plans)
 		r.dials.show(r.state, now)
 		return nil
 	})
 }
 
-// report hands on what policies came to since the last beat.
-func (r *room) report(p *plans) {
+// tell hands on what policies came to since the last beat.
+func (r *room) tell(p *plans) {
 	for outcome, n := range p.counts {
 		if r.dues != nil && n > 0 {
 			r.dues(outcome, n)
@@ -159,8 +156,8 @@ func (r *room) report(p *plans) {
 // Close ends what the room shows of its sources.
 func (r *room) Close() error { r.dials.close(); return nil }
 
-// do runs one input, and leaves it to write what it leads to. An error of the bus
-// ends the room, and the state, which runs ahead of the log, with it.
+// do runs one input. An error of the bus has ended the room, and the state,
+// which ran ahead of the log, with it.
 func (r *room) do(in *stage.In, input func(time.Time, *effects) error) error {
 	now := r.now()
 	if !r.begun {
@@ -175,7 +172,15 @@ func (r *room) do(in *stage.In, input func(time.Time, *effects) error) error {
 	if err := input(now, &fx); err != nil {
 		return err
 	}
-	r.owe(in, fx)
+	if err := r.put(words(fx.first)); err != nil {
+		return err
+	}
+	if err := r.put(r.rows(fx.rows)); err != nil {
+		return err
+	}
+	for _, e := range words(fx.then) {
+		in.Emit(e)
+	}
 	return nil
 }
 
